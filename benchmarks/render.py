@@ -1,0 +1,124 @@
+"""Write ``RESULTS.md`` from the files in ``results/``: no figure there is typed by hand.
+
+python benchmarks/render.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import results
+from measures import MEASURES
+
+OUT = Path(__file__).parent / "RESULTS.md"
+# What a fit and a sample cost: column of the result file, heading, decimals.
+COSTS = {
+    "fit_seconds": ("fit, s", 1),
+    "sample_rows_per_second": ("sample, rows/s", 0),
+    "peak_memory_mb": ("peak memory, MB", 0),
+    "epochs": ("epochs", 1),
+    "parameters": ("weights", 0),
+    "train_rows": ("train rows", 0),
+}
+MACHINE = ("processor", "cores", "system", "versions", "date")
+
+
+def main() -> None:
+    """Render every result file that is there."""
+    parts = ["# Results", "Made by `render.py` from the files in `results/`; do not edit by hand."]
+    fidelity = results.RESULTS / "fidelity.csv"
+    if fidelity.exists():
+        parts += render_fidelity(pd.read_csv(fidelity, dtype={"seed": str}))
+    for file in sorted(results.RESULTS.glob("*.csv")):
+        if file != fidelity:
+            parts += render_plain(file.stem, pd.read_csv(file))
+    OUT.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    print(f"wrote {OUT}")
+
+
+def render_fidelity(stored: pd.DataFrame) -> list[str]:
+    """Render mean and standard deviation over seeds, for each of the settings that were run."""
+    runs = stored[~stored["seed"].isin(results.SUMMARIES)]
+    parts = ["## Fidelity, utility, privacy and cost"]
+    for settings in sorted(runs["settings"].unique(), key=lambda text: (text != "{}", text)):
+        group = runs[runs["settings"] == settings]
+        parts.append(f"### {described(settings)}")
+        tables = list(group.groupby("table", sort=False))
+        parts.append(
+            grid(
+                ["measure", "best", *(f"{name} (n={len(table)})" for name, table in tables)],
+                [
+                    [f"`{name}`", measure.best, *(spread(table[name], 4) for _, table in tables)]
+                    for name, measure in MEASURES.items()
+                ]
+                + [
+                    [heading, "", *(spread(table[name], digits) for _, table in tables)]
+                    for name, (heading, digits) in COSTS.items()
+                ],
+            )
+        )
+        parts.append(machine_line(group))
+    parts.append("Mean ± standard deviation over n seeds. What the measures are:")
+    parts.append(
+        grid(
+            ["measure", "meaning", "source", "range"],
+            [
+                [f"`{name}`", m.meaning, m.source, f"{m.low:g} to {m.high:g}"]
+                for name, m in MEASURES.items()
+            ],
+        )
+    )
+    return parts
+
+
+def render_plain(name: str, stored: pd.DataFrame) -> list[str]:
+    """Render a result file as it stands, without what describes the machine."""
+    figures = stored.drop(columns=[column for column in MACHINE if column in stored])
+    rows = [[plain(cell) for cell in row] for row in figures.itertuples(index=False)]
+    return [f"## {name.capitalize()}", grid(list(figures.columns), rows), machine_line(stored)]
+
+
+def described(settings: str) -> str:
+    """Say which settings a run had."""
+    chosen = json.loads(settings)
+    if not chosen:
+        return "Defaults"
+    return ", ".join(f"`{name}={value!r}`" for name, value in chosen.items())
+
+
+def machine_line(runs: pd.DataFrame) -> str:
+    """Say what the runs ran on; several machines or days are all named."""
+    lines = runs[list(MACHINE)].astype(str).drop_duplicates()
+    return "\n".join(
+        f"{line.processor}, {line.cores} cores, {line.system}; {line.versions}; {line.date}."
+        for line in lines.itertuples()
+    )
+
+
+def spread(figures: pd.Series, digits: int) -> str:
+    """Format mean ± standard deviation, or the one figure there is."""
+    if figures.isna().all():
+        return ""
+    mean = f"{figures.mean():,.{digits}f}"
+    return f"{mean} ± {figures.std():,.{digits}f}" if figures.nunique() > 1 else mean
+
+
+def plain(cell: object) -> str:
+    """Format a cell of a plain table."""
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.3g}"
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+def grid(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Write a Markdown table."""
+    heads = list(heads)
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Result files: one CSV a benchmark, a line a run, with mean and sd lines behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+RESULTS = Path(__file__).parent / "results"
+SUMMARIES = ("mean", "sd")
+
+
+def store(
+    file: Path, rows: list[dict[str, Any]], *, key: Sequence[str], seed: str = "seed"
+) -> pd.DataFrame:
+    """Store runs in place of earlier runs of the same key and seed; give the whole file back.
+
+    ``key`` names the columns that tell one experiment from another. Its runs differ by ``seed``
+    only; behind them stand their mean and standard deviation (n - 1) and ``repeats``, their number.
+    """
+    new = pd.DataFrame(rows)
+    if file.exists():
+        old = pd.read_csv(file, dtype={seed: str})
+        old = old[~old[seed].isin(SUMMARIES)]
+        again = pd.MultiIndex.from_frame(new[[*key, seed]].astype(str))
+        kept = ~pd.MultiIndex.from_frame(old[[*key, seed]].astype(str)).isin(again)
+        new = pd.concat([old[kept], new], ignore_index=True)
+    blocks = []
+    for _, runs in new.groupby(list(key), sort=False):
+        figures = runs.drop(columns=[*key, seed]).select_dtypes("number").columns
+        lines = [runs.assign(repeats=len(runs))]
+        if len(runs) > 1:
+            for name, figure in zip(
+                SUMMARIES, (runs[figures].mean(), runs[figures].std()), strict=True
+            ):
+                line = runs.iloc[[-1]].copy()
+                line[figures] = line[figures].astype("float64")
+                line[figures] = figure.to_numpy(dtype="float64")[None, :]
+                lines.append(line.assign(**{seed: name, "repeats": len(runs)}))
+        blocks.append(pd.concat(lines))
+    stored = pd.concat(blocks, ignore_index=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    stored.to_csv(file, index=False, float_format="%.6g")
+    return stored

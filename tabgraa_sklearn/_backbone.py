@@ -1,0 +1,465 @@
+"""The compact language model: a causal transformer over the cells of a row.
+
+One position per cell. The input of a position is the cell before it, its position is the column
+that is asked for next, so that columns may come in any order with the same weights. The logits of
+a column are computed, and normalised, over that column's own tokens only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AttentionInterface, AutoModel, DynamicCache, GPT2Config, PretrainedConfig
+
+from ._layout import TokenLayout
+
+__all__ = ["CompactBackbone", "compact_config"]
+
+_MASKED = -1e4  # a logit that never wins, finite so that bf16 gradients stay finite
+_POOL = 1 << 22  # elements of the pool of dropout masks
+
+
+def _slot_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention in plain matrix products.
+
+    On rows of a few dozen slots this is several times as fast on a CPU as torch's fused kernel,
+    which is laid out for long sequences.
+    """
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:  # grouped-query attention
+        key = key.repeat_interleave(groups, dim=1)
+        value = value.repeat_interleave(groups, dim=1)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = (query * scale) @ key.transpose(-1, -2)  # (batch, heads, length, past + length)
+    length, total = scores.shape[-2:]
+    if length > 1:
+        future = torch.full((length, total), _MASKED, dtype=scores.dtype, device=scores.device)
+        scores = scores + future.triu(1 + total - length)
+    mixed = scores.softmax(-1) @ value
+    return mixed.transpose(1, 2).contiguous(), None  # (batch, length, heads, head_dim)
+
+
+AttentionInterface.register("tabgraa_slots", _slot_attention)
+
+
+class PooledDropout(nn.Module):
+    """Dropout whose masks are windows of a pool drawn once.
+
+    Drawing a mask costs more than a transformer layer's matrix products on a CPU; a random
+    window of a large pool costs next to nothing.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self._pool: Tensor | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Scale the kept elements by 1 / (1 - p) in training, else pass `inputs` on."""
+        if not self.training or self.p == 0.0:
+            return inputs
+        if inputs.device.type != "cpu" or inputs.numel() >= _POOL:
+            return F.dropout(inputs, self.p)
+        if self._pool is None or self._pool.dtype != inputs.dtype:
+            kept = torch.rand(_POOL) >= self.p
+            self._pool = kept.to(inputs.dtype) / (1.0 - self.p)
+        start = int(torch.randint(_POOL - inputs.numel(), (1,)))
+        return inputs * self._pool[start : start + inputs.numel()].view(inputs.shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the pool out of pickles and copies."""
+        return {**self.__dict__, "_pool": None}
+
+
+def compact_config(
+    n_columns: int, *, width: int = 128, n_layers: int = 3, dropout: float = 0.1
+) -> GPT2Config:
+    """Give the transformers configuration of the compact model."""
+    return GPT2Config(
+        vocab_size=1,
+        n_positions=max(n_columns, 2),
+        n_embd=width,
+        n_layer=n_layers,
+        n_head=max(width // 32, 1),
+        resid_pdrop=dropout,
+        embd_pdrop=dropout,
+        attn_pdrop=0.0,
+        activation_function="gelu",
+        use_cache=False,
+    )
+
+
+def _cosines(positions: Tensor, n_frequencies: int) -> Tensor:
+    """Smooth basis of a position in [0, 1]: cos(pi k u) for k = 1 .. n_frequencies."""
+    frequencies = torch.arange(1, n_frequencies + 1, device=positions.device) * math.pi
+    return torch.cos(positions[..., None] * frequencies)  # (..., n_frequencies)
+
+
+class _Vocabulary(nn.Module):
+    """Output embeddings of several slots: free token tables plus a smooth function of the order.
+
+    The embedding of token v of a slot is ``table[v] + sum_k cos(pi k u_v) * smooth[k]``: tokens
+    that are near each other share what they learn, and each may still differ.
+    """
+
+    def __init__(self, positions: list[Tensor], width: int, n_frequencies: int) -> None:
+        super().__init__()
+        self.sizes = [len(p) for p in positions]
+        self.starts = np.concatenate([[0], np.cumsum(self.sizes)]).tolist()
+        total = self.starts[-1]
+        self.table = nn.Parameter(torch.randn(total, width) * 0.02)
+        self.bias = nn.Parameter(torch.zeros(total))
+        self.smooth = nn.Parameter(torch.zeros(len(self.sizes), n_frequencies, width))
+        flat = torch.cat(positions).float()
+        basis = _cosines(flat.nan_to_num(), n_frequencies) * flat.isfinite()[:, None]
+        self.register_buffer("basis", basis, persistent=False)
+        # Slots of similar size are padded to one size and multiplied in one batched product.
+        by_size: dict[int, list[int]] = {}
+        for slot, size in enumerate(self.sizes):
+            by_size.setdefault(max(8, 1 << (size - 1).bit_length()), []).append(slot)
+        self.groups: list[list[int]] = list(by_size.values())
+        for number, slots in enumerate(self.groups):
+            widest = max(self.sizes[s] for s in slots)
+            rows = torch.full((len(slots), widest), total)
+            for i, s in enumerate(slots):
+                rows[i, : self.sizes[s]] = torch.arange(self.starts[s], self.starts[s + 1])
+            self.register_buffer(f"rows_{number}", rows, persistent=False)
+            self.register_buffer(f"slots_{number}", torch.tensor(slots), persistent=False)
+
+    def slot(self, index: int) -> slice:
+        """Rows of the flat tables that belong to one slot."""
+        return slice(self.starts[index], self.starts[index + 1])
+
+    @torch.no_grad()
+    def set_marginals(self, slot: int, tokens: Any, weights: Any) -> None:
+        """Make the bias of a slot the logarithm of its smoothed frequencies."""
+        counts = np.bincount(tokens, weights, minlength=self.sizes[slot]) + 0.1
+        self.bias[self.slot(slot)] = torch.from_numpy(np.log(counts / counts.sum())).to(self.bias)
+
+    def weights(self) -> Tensor:
+        """Output embeddings of all tokens, (n_tokens, width)."""
+        basis = cast(Tensor, self.basis)
+        smooth = [
+            basis[self.slot(i)] @ self.smooth[i] for i in range(len(self.sizes))
+        ]
+        return self.table + torch.cat(smooth)
+
+    def log_prob(self, hidden: Tensor, targets: Tensor, extra: list[Tensor | None]) -> Tensor:
+        """Log-probability of one token per slot.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (batch, n_slots, width)
+        targets : Tensor of shape (batch, n_slots), int64
+        extra : list of n_slots entries
+            None, or a (batch, size) tensor to add to a slot's logits.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_slots), float32 or float64
+        """
+        weights = self.weights()
+        padded_weights = torch.cat([weights, weights.new_zeros(1, weights.shape[1])])
+        padded_bias = torch.cat([self.bias, self.bias.new_full((1,), _MASKED)])
+        out: list[Tensor] = []
+        order: list[int] = []
+        for number, slots in enumerate(self.groups):
+            rows = cast(Tensor, getattr(self, f"rows_{number}"))
+            index = cast(Tensor, getattr(self, f"slots_{number}"))
+            states = hidden.index_select(1, index).transpose(0, 1)  # (slots, batch, width)
+            logits = torch.bmm(states, padded_weights[rows].to(states.dtype).transpose(1, 2))
+            # The bias is added in full precision: it carries the marginal frequencies.
+            logits = logits.to(self.bias.dtype) + padded_bias[rows][:, None]
+            for i, s in enumerate(slots):
+                mask = extra[s]
+                if mask is not None:
+                    logits[i, :, : self.sizes[s]] += mask
+            target = targets.index_select(1, index).T
+            chosen = logits.gather(2, target[..., None])[..., 0] - logits.logsumexp(-1)
+            out.append(chosen)  # (slots, batch)
+            order.extend(slots)
+        inverse = torch.tensor(np.argsort(order), device=hidden.device)
+        return torch.cat(out).index_select(0, inverse).T
+
+
+class CompactBackbone(nn.Module):
+    """Causal transformer over the cells of a row, columns in any order.
+
+    Parameters
+    ----------
+    layout : TokenLayout
+        The slots and their vocabularies.
+    config : transformers.PretrainedConfig
+        The architecture; the model built from it has to accept ``inputs_embeds``.
+    n_frequencies_in, n_frequencies_out : int
+        Cosines of the value's position that enter the input and the output embeddings.
+    """
+
+    def __init__(
+        self,
+        layout: TokenLayout,
+        config: PretrainedConfig,
+        *,
+        n_frequencies_in: int = 32,
+        n_frequencies_out: int = 16,
+    ) -> None:
+        super().__init__()
+        self.layout = layout
+        self.n_columns = layout.n_columns
+        config._attn_implementation = "tabgraa_slots"
+        self.transformer = AutoModel.from_config(config)
+        width = int(self.transformer.get_input_embeddings().embedding_dim)
+        dropout = float(getattr(config, "resid_pdrop", 0.0) or 0.0)
+        _replace_dropout(self.transformer)
+        for embeddings in self.transformer.get_input_embeddings().parameters():
+            embeddings.requires_grad_(False)  # rows enter as embeddings of their own
+
+        first_sizes = layout.sizes[layout.first]
+        starts = np.concatenate([[0], np.cumsum(first_sizes)])
+        bases = torch.from_numpy(np.concatenate(layout.bases)).float()
+        steps = torch.from_numpy(np.concatenate(layout.steps)).float()
+        self.two_digit = np.flatnonzero(layout.second >= 0).tolist()
+        self.first_start: list[int] = starts.tolist()
+        self.register_buffer("first", torch.from_numpy(layout.first), persistent=False)
+        self.register_buffer(
+            "second", torch.from_numpy(layout.second[self.two_digit]), persistent=False
+        )
+        self.register_buffer("two", torch.tensor(self.two_digit, dtype=torch.long), persistent=False)
+        self.register_buffer("start", torch.from_numpy(starts[:-1]), persistent=False)
+        self.register_buffer("bases", bases.nan_to_num(), persistent=False)
+        self.register_buffer("steps", steps, persistent=False)
+        self.register_buffer("ordered", bases.isfinite().float(), persistent=False)
+
+        self.begin = nn.Parameter(torch.randn(width) * 0.5)
+        self.asked = nn.Parameter(torch.randn(self.n_columns, width) * 0.5)
+        self.value = nn.Parameter(torch.randn(int(starts[-1]), width) * 0.02)
+        has_order = np.array([np.isfinite(b).any() for b in layout.bases])
+        self.value.data[torch.from_numpy(np.repeat(~has_order, first_sizes))] *= 5.0
+        self.curve = nn.Parameter(torch.randn(self.n_columns, n_frequencies_in, width) * 0.1)
+        self.input_dropout = PooledDropout(dropout)
+        self.vocabulary = _Vocabulary(
+            [torch.from_numpy(layout.positions[d]) for d in layout.first], width, n_frequencies_out
+        )
+        if self.two_digit:
+            self.given = nn.Parameter(torch.randn(int(starts[-1]), width) * 0.02)
+            self.level_norm = nn.LayerNorm(width)
+            self.level_in = nn.Linear(width, 2 * width)
+            self.level_out = nn.Linear(2 * width, width)
+            self.level_final = nn.LayerNorm(width)
+            second = layout.second[self.two_digit]
+            self.level_vocabulary = _Vocabulary(
+                [torch.from_numpy(layout.positions[d]) for d in second], width, n_frequencies_out
+            )
+        # Where a second digit applies, it may still be barred from some tokens (the last group of
+        # a column of many categories is shorter); where it does not, it is certain.
+        opens, barred = [], {}
+        for column, digit in enumerate(layout.second):
+            allowed = layout.allowed[digit] if digit >= 0 else None
+            if allowed is None:
+                opens.append(np.zeros(first_sizes[column], dtype=bool))
+                continue
+            open_ = allowed[:, 1:].any(1)
+            opens.append(open_)
+            if not allowed[open_].all():
+                barred[column] = torch.from_numpy(~allowed).float() * _MASKED
+        self.register_buffer("opens", torch.from_numpy(np.concatenate(opens)), persistent=False)
+        self.barred_columns = sorted(barred)
+        for column, mask in barred.items():
+            self.register_buffer(f"barred_{column}", mask, persistent=False)
+
+    @torch.no_grad()
+    def start_from(self, token_ids: Any, weights: Any) -> None:
+        """Start from the marginal frequencies: they are the biases of the logits.
+
+        Parameters
+        ----------
+        token_ids : ndarray of shape (n_rows, n_digits)
+        weights : ndarray of shape (n_rows,)
+        """
+        for column, (digit, second) in enumerate(
+            zip(self.layout.first, self.layout.second, strict=True)
+        ):
+            self.vocabulary.set_marginals(column, token_ids[:, digit], weights)
+            if second >= 0:
+                place = self.two_digit.index(column)
+                self.level_vocabulary.set_marginals(place, token_ids[:, second], weights)
+
+    # -- the row as a sequence -------------------------------------------------------------
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Embed the cells of rows.
+
+        Parameters
+        ----------
+        token_ids : Tensor of shape (batch, n_digits), int64
+
+        Returns
+        -------
+        Tensor of shape (batch, n_columns, width)
+        """
+        index = token_ids[:, self.first] + self.start
+        levels = torch.zeros_like(index)
+        if self.two_digit:
+            levels[:, self.two] = token_ids[:, self.second]
+        return self._embed_cells(index, levels, self.curve)
+
+    def _embed_cells(self, index: Tensor, levels: Tensor, curve: Tensor) -> Tensor:
+        place = self.bases[index] + self.steps[index] * (levels + 0.5)
+        basis = _cosines(place, curve.shape[1]) * self.ordered[index][..., None]
+        smooth = torch.bmm(basis.transpose(0, 1), curve).transpose(0, 1)
+        return F.embedding(index, self.value) + smooth  # (batch, columns, width)
+
+    def hidden(self, token_ids: Tensor, order: Tensor | None = None) -> Tensor:
+        """State from which each column is predicted, (batch, n_columns, width).
+
+        Parameters
+        ----------
+        token_ids : Tensor of shape (batch, n_digits), int64
+        order : Tensor of shape (batch, n_columns), int64, optional
+            The columns of each row in the order in which they are read; None: as they stand.
+        """
+        cells = self.embed(token_ids)
+        begin = self.begin.expand(len(cells), 1, -1).to(cells.dtype)
+        if order is None:
+            inputs = torch.cat([begin, cells[:, :-1]], 1) + self.asked
+        else:
+            spread = order[..., None].expand_as(cells)
+            inputs = torch.cat([begin, cells.gather(1, spread)[:, :-1]], 1) + self.asked[order]
+        states = self._transform(self.input_dropout(inputs))
+        if order is not None:
+            states = states.gather(1, order.argsort(1)[..., None].expand_as(states))
+        return states
+
+    def _transform(self, inputs: Tensor, cache: DynamicCache | None = None) -> Tensor:
+        result = self.transformer(
+            inputs_embeds=inputs, past_key_values=cache, use_cache=cache is not None
+        )
+        return cast(Tensor, result.last_hidden_state)
+
+    def _level_states(self, states: Tensor, index: Tensor) -> Tensor:
+        """State from which the second digit is predicted, once the first is known."""
+        states = states + F.embedding(index, self.given)
+        inner = F.gelu(self.level_in(self.level_norm(states)))
+        return cast(Tensor, self.level_final(states + self.level_out(inner)))
+
+    # -- likelihood ------------------------------------------------------------------------
+
+    def forward(self, token_ids: Tensor, order: Tensor | None = None) -> Tensor:
+        """Log-probability of each cell given those before it in `order`, in nats.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_columns)
+            A row's log-probability is the sum over the columns.
+        """
+        states = self.hidden(token_ids, order)
+        first = token_ids[:, self.first]
+        cells = self.vocabulary.log_prob(states, first, [None] * self.n_columns)
+        if self.two_digit:
+            index = (first + self.start)[:, self.two]
+            inner = self._level_states(states[:, self.two], index)
+            masks = [self._barred(c, first[:, c]) for c in self.two_digit]
+            levels = self.level_vocabulary.log_prob(inner, token_ids[:, self.second], masks)
+            cells = cells.index_add(1, self.two, levels * self.opens[index])
+        return cells
+
+    def _barred(self, column: int, first: Tensor) -> Tensor | None:
+        """What to add to the second digit's logits, (batch, size), or None for nothing."""
+        if column not in self.barred_columns:
+            return None
+        return cast(Tensor, getattr(self, f"barred_{column}")[first])
+
+    # -- one cell at a time ----------------------------------------------------------------
+
+    def output_tables(self, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+        """Output embeddings and biases for :meth:`draw`, made once for many draws."""
+        parts = [self.vocabulary] + ([self.level_vocabulary] if self.two_digit else [])
+        return [(part.weights().to(dtype), part.bias) for part in parts]
+
+    def draw(
+        self,
+        uniforms: Tensor,
+        order: list[int],
+        tables: list[tuple[Tensor, Tensor]],
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Draw rows, cell by cell, with a key/value cache.
+
+        Parameters
+        ----------
+        uniforms : Tensor of shape (batch, n_digits)
+            Numbers in [0, 1), the only randomness: each digit is read off its cumulative
+            distribution.
+        order : list of n_columns int
+            The columns in the order in which they are drawn.
+        tables : list
+            What :meth:`output_tables` gives.
+        temperature : float
+            Divides the logits.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_digits), int64
+        """
+        batch = len(uniforms)
+        token_ids = torch.zeros(
+            batch, self.layout.n_digits, dtype=torch.long, device=uniforms.device
+        )
+        cache = DynamicCache()
+        inputs = self.begin.expand(batch, -1)
+        for step, column in enumerate(order):
+            states = self._transform((inputs + self.asked[column])[:, None], cache)[:, 0]
+            digit = int(self.layout.first[column])
+            weights, bias = tables[0]
+            rows = self.vocabulary.slot(column)
+            logits = (states @ weights[rows].T).to(bias.dtype) + bias[rows]
+            first = _read_off(logits / temperature, uniforms[:, digit])
+            token_ids[:, digit] = first
+            level = torch.zeros_like(first)
+            index = first + self.first_start[column]
+            if column in self.two_digit:
+                weights, bias = tables[1]
+                rows = self.level_vocabulary.slot(self.two_digit.index(column))
+                inner = self._level_states(states, index)
+                logits = (inner @ weights[rows].T).to(bias.dtype) + bias[rows]
+                barred = self._barred(column, first)
+                if barred is not None:
+                    logits = logits + barred
+                level = _read_off(logits / temperature, uniforms[:, digit + 1])
+                level = level * self.opens[index]
+                token_ids[:, digit + 1] = level
+            if step + 1 < len(order):
+                inputs = self._embed_cells(
+                    index[:, None], level[:, None], self.curve[column : column + 1]
+                )[:, 0]
+        return token_ids
+
+
+def _read_off(logits: Tensor, uniforms: Tensor) -> Tensor:
+    """Index of each row's uniform number on the cumulative distribution of its logits."""
+    cumulative = logits.softmax(-1).cumsum(-1)
+    # The last column is at most 1 by rounding; scaling by it keeps every draw inside.
+    wanted = (uniforms * cumulative[:, -1])[:, None]
+    chosen = torch.searchsorted(cumulative, wanted, right=True)[:, 0]
+    return chosen.clamp_(max=logits.shape[-1] - 1)
+
+
+def _replace_dropout(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.Dropout):
+            setattr(module, name, PooledDropout(child.p))
+        else:
+            _replace_dropout(child)

@@ -1,0 +1,352 @@
+"""One column as one or two digits, and back.
+
+Categories, and numbers of few distinct values, are one digit whose tokens are the values
+themselves. Numbers of many values are two digits of their rank; many categories two digits of
+their number. Missing is the last token of the first digit, where it was seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tabgraa_sklearn._fresh import Fresh, make_fresh
+from tabgraa_sklearn._schema import Column
+
+__all__ = ["Codec", "make_codec"]
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+
+_MAX_ATOMS = 128
+_END_KNOTS = 16  # of the extreme values at either end, each is a knot
+
+
+class Codec:
+    """Codes the cells of one column.
+
+    Attributes
+    ----------
+    column : Column
+        What is coded.
+    sizes : tuple of int
+        Number of tokens of each of the one or two digits.
+    positions : list of ndarray
+        For each digit the position in [0, 1] of each token, NaN for those without order.
+    allowed : ndarray of shape (sizes[0], sizes[1]) or None
+        Which tokens of the second digit may follow each of the first.
+    base, step : ndarray of shape (sizes[0],)
+        Position of the cell: ``base[first] + step[first] * (second + 0.5)``.
+    """
+
+    def __init__(self, column: Column, n_tokens: int, positions: Floats) -> None:
+        self.column = column
+        self.has_missing = column.n_missing > 0
+        self.missing = n_tokens  # its token, if any
+        self.sizes: tuple[int, ...] = (n_tokens + self.has_missing,)
+        first = np.concatenate([positions, np.full(int(self.has_missing), np.nan)])
+        self.positions = [first]
+        self.allowed: npt.NDArray[np.bool_] | None = None
+        self.base = first.copy()
+        self.step = np.zeros(len(first))
+
+    def encode(self, series: pd.Series) -> Ids:
+        """Give the tokens, of shape (n_rows, n_digits); -1 for cells that have none."""
+        raise NotImplementedError
+
+    def decode(self, ids: Ids, uniforms: Floats) -> pd.Series:
+        """Give the cells of tokens of shape (n_rows, n_digits), one uniform number for each."""
+        raise NotImplementedError
+
+    def log_volumes(self, ids: Ids) -> Floats:
+        """Give the log of how much there is in the cells of tokens of shape (n_rows, n_digits).
+
+        A count of distinct values where numbers lie on a grid, a length where they do not.
+        """
+        return np.zeros(len(ids))
+
+    def _second_digit(self, size: int, counts: Array, positions: Floats) -> None:
+        """Add a digit of which the first `counts` tokens may follow each first token."""
+        free = np.ones(self.sizes[0], dtype=np.int64)
+        free[: len(counts)] = counts
+        self.sizes = (self.sizes[0], size)
+        self.positions = [self.positions[0], positions]
+        self.allowed = np.arange(size) < free[:, np.newaxis]
+
+    def _mark_missing(self, ids: Ids, missing: npt.NDArray[np.bool_]) -> Ids:
+        ids[missing] = 0
+        ids[missing, 0] = self.missing
+        if not self.has_missing:
+            ids[missing] = -1
+        return ids
+
+
+class NumberValues(Codec):
+    """Numbers of few distinct values: the tokens are the values in order; lossless."""
+
+    def __init__(self, column: Column, values: Array, counts: Array, tail_weight: float) -> None:
+        super().__init__(column, len(values), spread(values, counts, tail_weight))
+        self.values = values
+
+    def encode(self, series: pd.Series) -> Ids:
+        numbers, missing = self.column.to_numbers(series)
+        ids = _nearest(self.values, numbers) if len(self.values) else np.full(len(numbers), -1)
+        return self._mark_missing(ids[:, np.newaxis], missing)
+
+    def decode(self, ids: Ids, uniforms: Floats) -> pd.Series:
+        missing = ids[:, 0] >= len(self.values)
+        values = self.values if len(self.values) else np.zeros(1, dtype=self.values.dtype)
+        return self.column.from_numbers(values[np.where(missing, 0, ids[:, 0])], missing)
+
+
+class Categories(Codec):
+    """Values without arithmetic: one digit, or two where there are very many."""
+
+    def __init__(self, column: Column, series: pd.Series, max_values: int) -> None:
+        codes, keys, values = column.cells.factorize(series)
+        order, ordered = _order(values, np.bincount(codes[codes >= 0], minlength=len(keys)))
+        self.keys, self.values = keys[order], values.take(order)
+        n = len(keys)
+        self.group = n if n <= max_values else int(np.ceil(np.sqrt(n)))
+        n_groups = -(-n // self.group) if n else 0
+        n_first = n if n <= max_values else n_groups
+        positions = np.linspace(0, 1, n_first) if n_first > 1 else np.full(n_first, 0.5)
+        super().__init__(column, n_first, positions if ordered else np.full(n_first, np.nan))
+        if n > max_values:
+            counts = np.minimum(n - self.group * np.arange(n_groups), self.group)
+            inner = (np.arange(self.group) + 0.5) / self.group if ordered else np.nan
+            self._second_digit(self.group, counts, np.full(self.group, inner))
+            if ordered:
+                width = self.group / n
+                self.base[:n_groups] = width * np.arange(n_groups)
+                self.step[:n_groups] = 1 / n
+
+    def encode(self, series: pd.Series) -> Ids:
+        codes, keys, _ = self.column.cells.factorize(series)
+        found = self.keys.get_indexer(keys)
+        ranks = np.append(found, -1)[codes]
+        ids = ranks[:, np.newaxis]
+        if len(self.sizes) == 2:
+            ids = np.column_stack(np.divmod(ranks, self.group))
+            ids[ranks < 0] = -1
+        return self._mark_missing(ids.astype(np.int64), codes < 0)
+
+    def decode(self, ids: Ids, uniforms: Floats) -> pd.Series:
+        missing = ids[:, 0] >= self.missing
+        ranks = ids[:, 0] if ids.shape[1] == 1 else ids[:, 0] * self.group + ids[:, 1]
+        return self.column.cells.from_values(self.values, np.where(missing, -1, ranks))
+
+
+class Quantiles(Codec):
+    """Numbers of many values: bins of rank and magnitude, levels within; repeated values apart.
+
+    ``G`` is the monotone map of numbers to [0, 1] that :func:`spread` gives, linear between
+    stored knots. The digits are those of ``G`` in base ``n_bins`` and, below, ``n_levels``.
+    """
+
+    def __init__(
+        self,
+        column: Column,
+        values: Array,
+        counts: Array,
+        atoms: npt.NDArray[np.bool_],
+        n_bins: int,
+        n_levels: int,
+        tail_weight: float,
+    ) -> None:
+        # A range that is no float any more is handled at a quarter of its size.
+        with np.errstate(over="ignore"):
+            self.factor = 1.0 if np.isfinite(values[-1] - values[0]) else 0.25
+        values = self._scaled(values)
+        rest, weights = values[~atoms], counts[~atoms]
+        n_rest = int(weights.sum())
+        # Eight rows for a bin, four cells for a row: finer ones have nothing to tell.
+        self.n_bins = min(n_bins, max(4, n_rest // 8))
+        self.n_levels = min(n_levels, max(8, -(-4 * n_rest // self.n_bins)))
+        self.atoms = values[atoms]
+        places = spread(rest, weights, tail_weight)
+        self.x_knots, self.u_knots = _knots(rest, places, self.n_bins * self.n_levels)
+        bins = (np.arange(self.n_bins) + 0.5) / self.n_bins
+        at_atoms = self.rank(self.atoms)
+        super().__init__(column, self.n_bins + len(self.atoms), np.append(bins, at_atoms))
+        self._second_digit(
+            self.n_levels,
+            np.full(self.n_bins, self.n_levels),
+            (np.arange(self.n_levels) + 0.5) / self.n_levels,
+        )
+        self.base = self.positions[0].copy()
+        self.base[: self.n_bins] = np.arange(self.n_bins) / self.n_bins
+        self.step[: self.n_bins] = 1 / (self.n_bins * self.n_levels)
+
+    def _scaled(self, numbers: Array) -> Array:
+        return numbers if self.factor == 1.0 else numbers * self.factor
+
+    def rank(self, numbers: Array) -> Floats:
+        """Compute G of numbers."""
+        knots = self.x_knots
+        left = np.clip(np.searchsorted(knots, numbers, side="right") - 1, 0, len(knots) - 2)
+        numbers = np.clip(numbers, knots[left], knots[left + 1])
+        inside = (numbers - knots[left]).astype(np.float64)
+        share = inside / (knots[left + 1] - knots[left]).astype(np.float64)
+        u = self.u_knots
+        return np.clip(u[left] + share * (u[left + 1] - u[left]), 0.0, 1.0)
+
+    def unrank(self, ranks: Floats) -> Array:
+        """Compute the number of which G is the given rank."""
+        u, x = self.u_knots, self.x_knots
+        left = np.clip(np.searchsorted(u, ranks, side="right") - 1, 0, len(u) - 2)
+        share = np.clip((ranks - u[left]) / (u[left + 1] - u[left]), 0.0, 1.0)
+        gap = x[left + 1] - x[left]
+        if x.dtype == np.float64:
+            return np.clip(x[left] + share * gap, x[left], x[left + 1])
+        part = np.minimum(np.rint(share * gap.astype(np.float64)), np.nextafter(2.0**64, 0))
+        return x[left] + np.minimum(part.astype(np.uint64), gap)
+
+    def encode(self, series: pd.Series) -> Ids:
+        numbers, missing = self.column.to_numbers(series)
+        numbers = self._scaled(numbers)
+        n_cells = self.n_bins * self.n_levels
+        ranks = np.where(missing, 0.0, self.rank(numbers))
+        cells = np.minimum((ranks * n_cells).astype(np.int64), n_cells - 1)
+        ids = np.column_stack(np.divmod(cells, self.n_levels))
+        if len(self.atoms):
+            near = np.minimum(np.searchsorted(self.atoms, numbers), len(self.atoms) - 1)
+            is_atom = self.atoms[near] == numbers
+            ids[is_atom, 0] = self.n_bins + near[is_atom]
+            ids[is_atom, 1] = 0
+        return self._mark_missing(ids, missing)
+
+    def decode(self, ids: Ids, uniforms: Floats) -> pd.Series:
+        first, second = ids[:, 0], ids[:, 1]
+        ranks = (first * self.n_levels + second + uniforms) / (self.n_bins * self.n_levels)
+        numbers = self.unrank(np.minimum(ranks, 1.0))
+        missing = first >= self.missing
+        is_atom = (first >= self.n_bins) & ~missing
+        numbers[is_atom] = self.atoms[first[is_atom] - self.n_bins]
+        if self.factor != 1.0:
+            numbers = numbers / self.factor
+        return self.column.from_numbers(numbers, missing)
+
+    def log_volumes(self, ids: Ids) -> Floats:
+        edges = np.linspace(0, 1, self.n_bins * self.n_levels + 1)
+        widths = np.diff(self.unrank(edges)).astype(np.float64) / self.factor
+        smallest = 1.0 if self.column.grid is not None else np.finfo(np.float64).tiny
+        logs = np.log(np.maximum(widths, smallest))
+        in_bin = ids[:, 0] < self.n_bins
+        cells = np.where(in_bin, ids[:, 0] * self.n_levels + ids[:, 1], 0)
+        return np.where(in_bin, logs[cells], 0.0)
+
+
+class FreshValues(Codec):
+    """Identifiers and texts: present or missing is all there is to learn."""
+
+    def __init__(self, column: Column, series: pd.Series) -> None:
+        present = column.n_missing < len(series)
+        super().__init__(column, int(present), np.full(int(present), np.nan))
+        self.fresh: Fresh | None = make_fresh(column, series) if present else None
+
+    def encode(self, series: pd.Series) -> Ids:
+        missing = series.isna().to_numpy()
+        ids = np.full((len(series), 1), 0 if self.fresh is not None else -1)
+        return self._mark_missing(ids, missing)
+
+    def decode(self, ids: Ids, uniforms: Floats) -> pd.Series:
+        missing = ids[:, 0] >= self.missing
+        if self.fresh is None:
+            return self.column.from_fresh(np.full(len(ids), None, dtype=object), missing)
+        return self.column.from_fresh(self.fresh.draw(uniforms), missing)
+
+
+def make_codec(
+    column: Column,
+    series: pd.Series,
+    *,
+    n_bins: int,
+    n_levels: int,
+    max_values: int,
+    tail_weight: float,
+) -> Codec:
+    """Choose and fit the code of a column."""
+    if column.kind in ("identifier", "text"):
+        return FreshValues(column, series)
+    if not column.has_numbers:
+        return Categories(column, series, max_values)
+    numbers, missing = column.to_numbers(series)
+    values, counts = np.unique(numbers[~missing], return_counts=True)
+    if len(values) > max_values:
+        atoms = _find_atoms(counts)
+        if (~atoms).sum() > 2:
+            return Quantiles(column, values, counts, atoms, n_bins, n_levels, tail_weight)
+    return NumberValues(column, values, counts, tail_weight)
+
+
+def spread(values: Array, counts: Array, tail_weight: float) -> Floats:
+    """Place sorted distinct numbers in [0, 1], by rank mixed with magnitude.
+
+    ``(1 - tail_weight) * F + tail_weight * V``: F is the empirical distribution function
+    (the middle of a value's ranks), V the share of the range on a robust arcsinh scale. F
+    alone would give a long tail one wide bin, whose magnitudes would be lost.
+    """
+    if len(values) < 2:
+        return np.full(len(values), 0.5)
+    ends = np.cumsum(counts)
+    ranks = ends - counts / 2
+    ranks = (ranks - ranks[0]) / (ranks[-1] - ranks[0])
+    x = values.astype(np.float64) / 4  # so that no difference overflows
+    low, middle, high = x[np.searchsorted(ends, np.array([0.25, 0.5, 0.75]) * ends[-1])]
+    scale = (high - low) / 1.349  # of a normal distribution: its standard deviation
+    if scale <= 0:
+        scale = (x[-1] - x[0]) / 100
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        magnitudes = np.arcsinh((x - middle) / scale)
+        magnitudes -= magnitudes[0]
+    if not np.isfinite(magnitudes).all() or magnitudes[-1] <= 0:
+        return ranks  # magnitudes that do not fit in a float
+    return (1 - tail_weight) * ranks + tail_weight * (magnitudes / magnitudes[-1])
+
+
+def _find_atoms(counts: Array) -> npt.NDArray[np.bool_]:
+    """Find the values that repeat so often that they are tokens of their own."""
+    often = np.flatnonzero(counts >= max(counts.sum() / 400, 5))
+    often = often[np.argsort(-counts[often], kind="stable")[:_MAX_ATOMS]]
+    return np.isin(np.arange(len(counts)), often)
+
+
+def _knots(values: Array, places: Floats, n_cells: int) -> tuple[Array, Floats]:
+    """Choose where the map is exact: everywhere, or at the edges of cells and the extremes."""
+    keep = np.arange(len(values))
+    if len(values) > n_cells + 1:
+        edges = np.searchsorted(places, np.linspace(0, 1, n_cells + 1))
+        keep = np.union1d(np.clip(edges, 0, len(values) - 1), keep[:_END_KNOTS])
+        keep = np.union1d(keep, np.arange(len(values))[-_END_KNOTS:])
+    # Strictly increasing, so that the map has an inverse.
+    _, first = np.unique(places[keep], return_index=True)
+    keep = keep[first]
+    keep[-1] = len(values) - 1
+    u = places[keep]
+    u[0], u[-1] = 0.0, 1.0
+    return values[keep], u
+
+
+def _nearest(values: Array, numbers: Array) -> Ids:
+    """Find the nearest of sorted `values` to each number, the smaller one in the middle."""
+    right = np.minimum(np.searchsorted(values, numbers), len(values) - 1)
+    left = np.maximum(right - 1, 0)
+    inside = np.clip(numbers, values[left], values[right])  # differences of uint64 wrap below 0
+    with np.errstate(over="ignore"):
+        return np.where(inside - values[left] <= values[right] - inside, left, right)
+
+
+def _order(values: Any, counts: Array) -> tuple[Ids, bool]:
+    """Sort values: by their own order where the dtype has one, else by frequency."""
+    if isinstance(values, pd.Categorical) and values.ordered:
+        return np.argsort(values.codes), True
+    if isinstance(values, pd.arrays.PeriodArray | pd.arrays.IntervalArray):
+        return np.asarray(values.argsort()), True
+    if values.dtype == bool:
+        return np.argsort(values), False
+    return np.argsort(-counts, kind="stable"), False

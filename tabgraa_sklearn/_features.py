@@ -1,0 +1,44 @@
+"""A table as a numeric matrix, by the code that a tokenizer learnt."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ._tokenizer import TableTokenizer
+
+__all__ = ["to_features"]
+
+
+def to_features(tokenizer: TableTokenizer, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Give one number per cell.
+
+    Numbers, times and ordered categories become their place on the column's axis in [0, 1],
+    a monotone function of the value; other categories the number of their token. Missing cells
+    of ordered columns are NaN, categories not seen in fit -1.
+
+    Parameters
+    ----------
+    tokenizer : TableTokenizer
+        Fitted.
+    frame : pandas.DataFrame of shape (n_rows, n_columns)
+        Some or all of the columns that `tokenizer` knows.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_columns)
+    """
+    features = np.empty(frame.shape)
+    for number, name in enumerate(frame.columns):
+        ids = tokenizer.encode_column(name, frame[name], unknown="mark").astype(np.int64)
+        first, second = ids[:, 0], ids[:, -1] if ids.shape[1] == 2 else 0
+        base, step = tokenizer.position_tables(name)
+        if np.isfinite(base).any():
+            features[:, number] = np.where(
+                first < 0, np.nan, base[first] + step[first] * (second + 0.5)
+            )
+        else:
+            n_levels = tokenizer.digit_sizes[tokenizer.digits(name)][1:].prod()
+            features[:, number] = np.where(first < 0, -1, first * n_levels + second)
+    return features

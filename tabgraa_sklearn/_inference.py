@@ -1,0 +1,190 @@
+"""Tell what the cells of a column are, by dtype and for objects by their types.
+
+Names of columns decide nothing, nor do the values: strings of numbers stay strings, unless the
+user says otherwise.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype, is_string_dtype
+
+from tabgraa_sklearn._cells import (
+    ByteCells,
+    Cells,
+    DateStringCells,
+    DecimalCells,
+    DurationCells,
+    IntegerCells,
+    MixedCells,
+    NumberCells,
+    NumberStringCells,
+    StringCells,
+    TimeCells,
+    UUIDCells,
+    plain_dtype,
+    to_floats,
+    type_set,
+)
+
+__all__ = ["find_cells", "read_date_strings", "read_number_strings"]
+
+_MAX_DECIMALS = 15
+_EXACT = 2.0**53  # floats hold integers exactly up to here
+
+
+def find_cells(series: pd.Series) -> Cells:
+    """Tell by its dtype, and for objects by their types, what the cells of a column are."""
+    dtype: Any = series.dtype
+    missing = series.isna().to_numpy()
+    marker = _marker(series, missing) if dtype == object else None
+    present = series[~missing]
+    if dtype == object:
+        return _find_objects(present, marker)
+    if isinstance(dtype, pd.CategoricalDtype) or is_bool_dtype(dtype):
+        return Cells(dtype)
+    if is_integer_dtype(dtype):
+        raw = present.to_numpy(dtype=plain_dtype(dtype))
+        return IntegerCells(dtype, decimals=0, unsigned=raw.dtype == np.uint64)
+    if is_float_dtype(dtype):
+        narrow = np.float64 if isinstance(dtype, pd.ArrowDtype) else plain_dtype(dtype)
+        return NumberCells(dtype, decimals=_decimals(to_floats(present), narrow))
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return TimeCells(dtype, unit=dtype.unit, tz=dtype.tz)
+    if isinstance(dtype, np.dtype) and dtype.kind in "mM":
+        unit = np.datetime_data(dtype)[0]
+        kind = TimeCells if dtype.kind == "M" else DurationCells
+        return kind(dtype, letter=dtype.kind, unit=unit)
+    if isinstance(dtype, pd.ArrowDtype):
+        return _find_arrow(present, dtype)
+    return StringCells(dtype) if is_string_dtype(dtype) else Cells(dtype)
+
+
+def _find_arrow(present: pd.Series, dtype: pd.ArrowDtype) -> Cells:
+    arrow = dtype.pyarrow_dtype
+    name = str(arrow)
+    if name.startswith("timestamp"):
+        return TimeCells(dtype, unit=arrow.unit, tz=arrow.tz)
+    if name.startswith("duration"):
+        return DurationCells(dtype, letter="m", unit=arrow.unit)
+    if name.startswith("date32"):
+        return TimeCells(dtype, unit="D", cell=dt.date)
+    if name.startswith("decimal"):
+        return _find_decimals(present.astype(object), dtype, None)
+    return StringCells(dtype) if is_string_dtype(dtype) else Cells(dtype)
+
+
+def _find_objects(present: pd.Series, marker: Any) -> Cells:
+    dtype = np.dtype(object)
+    types = type_set(present)
+
+    def are(*kinds: type) -> bool:
+        return all(issubclass(kind, kinds) for kind in types)
+
+    def some(kind: type) -> bool:
+        return any(issubclass(found, kind) for found in types)
+
+    if not types:
+        return Cells(dtype, marker)
+    if are(str):
+        return StringCells(dtype, marker)
+    if are(bytes):
+        return ByteCells(dtype, marker)
+    if are(uuid.UUID):
+        return UUIDCells(dtype, marker)
+    if are(int, float, np.integer, np.floating) and not some(bool):
+        if not are(int, np.integer):
+            return NumberCells(dtype, marker, _decimals(to_floats(present), np.float64))
+        low, high = int(present.min()), int(present.max())
+        unsigned = high >= 2**63
+        if low >= (0 if unsigned else -(2**63)) and high < 2**64:
+            return IntegerCells(dtype, marker, 0, unsigned)
+    if are(Decimal):
+        return _find_decimals(present, dtype, marker)
+    if are(pd.Timedelta):
+        return DurationCells(dtype, marker, letter="m", unit="ns", cell=pd.Timedelta)
+    if are(dt.timedelta) and not some(pd.Timedelta):
+        return DurationCells(dtype, marker, letter="m", unit="us", cell=dt.timedelta)
+    if are(dt.datetime) and (are(pd.Timestamp) or not some(pd.Timestamp)):
+        zones = present.map(lambda cell: cell.tzinfo).unique()
+        if len(zones) == 1:
+            cell, unit = (pd.Timestamp, "ns") if are(pd.Timestamp) else (dt.datetime, "us")
+            return TimeCells(dtype, marker, unit=unit, tz=zones[0], cell=cell)
+    if are(dt.date) and not some(dt.datetime):
+        return TimeCells(dtype, marker, unit="D", cell=dt.date)
+    return Cells(dtype, marker) if len(types) == 1 else MixedCells(dtype, marker)
+
+
+def _find_decimals(present: pd.Series, dtype: Any, marker: Any) -> Cells:
+    cells = present.unique()
+    scale = max((-cell.as_tuple().exponent for cell in cells), default=0)
+    digits = max((cell.adjusted() + 1 for cell in cells if cell), default=0)
+    scale = max(scale, 0)
+    if scale + digits > 18:  # does not fit in int64
+        return Cells(dtype, marker)
+    return DecimalCells(dtype, marker, decimals=scale)
+
+
+def read_number_strings(series: pd.Series, cells: Cells) -> NumberStringCells:
+    """Read a column of strings as numbers; ValueError where they are not."""
+    present = series[series.notna().to_numpy()].astype(object)
+    numbers = pd.to_numeric(present)
+    values = to_floats(numbers)
+    if np.isinf(values).any():
+        raise ValueError("infinite numbers")
+    written = present.str.partition(".")[2].str.len()
+    fixed = bool(written.nunique() <= 1)
+    if is_integer_dtype(numbers.dtype):
+        unsigned = numbers.dtype == np.uint64
+        return NumberStringCells(cells.dtype, cells.marker, 0, unsigned, fixed=True)
+    decimals = int(written.max()) if fixed and len(written) else None
+    found = _decimals(values, np.float64)
+    if found is None or decimals is None or found > decimals:
+        decimals, fixed = found, False
+    if decimals == 0 and not fixed:
+        decimals = 1 if found == 0 else found  # "1.0" next to "2": written as floats
+    return NumberStringCells(cells.dtype, cells.marker, decimals, fixed=fixed)
+
+
+def read_date_strings(series: pd.Series, cells: Cells) -> DateStringCells:
+    """Read a column of strings as dates of one format; ValueError where they are not."""
+    present = series[series.notna().to_numpy()].astype(object)
+    text_format = None
+    if len(present):
+        text_format = pd.tseries.api.guess_datetime_format(present.iloc[0])
+        if text_format is None or "%z" in text_format:
+            raise ValueError(f"{present.iloc[0]!r} is in no known format of dates without a zone")
+        pd.to_datetime(present, format=text_format)
+    return DateStringCells(cells.dtype, cells.marker, text_format=text_format or "%Y-%m-%d")
+
+
+def _marker(series: pd.Series, missing: npt.NDArray[np.bool_]) -> Any:
+    """Find the most frequent of the objects that stand for missing."""
+    kinds = series[missing].map(type).value_counts()
+    markers = {type(None): None, type(pd.NA): pd.NA, type(pd.NaT): pd.NaT, Decimal: Decimal("NaN")}
+    return markers.get(kinds.index[0], np.nan) if len(kinds) else None
+
+
+def _decimals(values: npt.NDArray[np.float64], dtype: Any) -> int | None:
+    """Find the number of decimals that all values have, judged at the precision of `dtype`."""
+    values = np.unique(values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for decimals in range(_MAX_DECIMALS + 1):
+            # A few first: most columns fail at once.
+            for part in (values[:100], values):
+                scaled = np.rint(part * 10.0**decimals)
+                if not (np.abs(scaled) < _EXACT).all():
+                    return None
+                back = (scaled / 10.0**decimals).astype(dtype)
+                if not (back == part.astype(dtype)).all():
+                    break
+            else:
+                return decimals
+    return None

@@ -1,0 +1,83 @@
+"""Rows out of a trained model: in blocks, with randomness that belongs to the row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ._backbone import CompactBackbone
+from ._device import autocast
+
+__all__ = ["row_uniforms", "sample_tokens"]
+
+Floats = npt.NDArray[np.float64]
+
+_SEED_ROWS = 1024  # rows that share a seed
+
+
+def row_uniforms(seed: int, start: int, stop: int, width: int) -> Floats:
+    """Uniform numbers of the rows `start` to `stop` of an endless table.
+
+    Row i gets the same numbers whatever range it is asked for in.
+
+    Returns
+    -------
+    ndarray of shape (stop - start, width), in [0, 1)
+    """
+    blocks = range(start // _SEED_ROWS, -(-stop // _SEED_ROWS))
+    drawn = [np.random.default_rng([seed, block]).random((_SEED_ROWS, width)) for block in blocks]
+    offset = start - blocks.start * _SEED_ROWS
+    return np.concatenate(drawn)[offset : offset + stop - start]
+
+
+def sample_tokens(
+    backbone: CompactBackbone,
+    n_samples: int,
+    *,
+    seed: int,
+    order: list[int],
+    precision: torch.dtype,
+    temperature: float = 1.0,
+    batch_size: int = 65536,
+) -> Iterator[tuple[npt.NDArray[Any], Floats]]:
+    """Draw rows as token ids.
+
+    The model runs on blocks of one size, which depends on `n_samples` and the device and not on
+    `batch_size`: a matrix product may round differently for another number of rows, and a row
+    must not change with the batch that it came in.
+
+    Yields
+    ------
+    token_ids : ndarray of shape (n_rows, n_digits)
+    uniforms : ndarray of shape (n_rows, n_columns)
+        What the tokenizer needs to place values within their cells.
+    """
+    layout = backbone.layout
+    device = backbone.begin.device
+    largest = 1024 if device.type == "cpu" else 16384
+    # Wide rows take smaller blocks: the cache grows with the columns.
+    while largest > 64 and largest * layout.n_columns > (1 << 16) * (largest // 1024 or 1):
+        largest //= 2
+    block = min(largest, 1 << max(n_samples - 1, 0).bit_length())
+    rows_at_once = max(block, batch_size // block * block)
+    backbone.eval()
+    with torch.inference_mode(), autocast(device, precision):
+        tables = backbone.output_tables(precision)
+        for start in range(0, n_samples, rows_at_once):
+            stop = min(start + rows_at_once, n_samples)
+            uniforms = row_uniforms(seed, start, stop, layout.n_digits + layout.n_columns)
+            drawn = np.empty((stop - start, layout.n_digits), dtype=np.int64)
+            for low in range(0, stop - start, block):
+                part = uniforms[low : low + block, : layout.n_digits]
+                padded = np.zeros((block, layout.n_digits), dtype=np.float32)
+                # Rounding to float32 may give 1, which is no number of [0, 1).
+                padded[: len(part)] = np.minimum(part, np.float32(1 - 2**-24))
+                ids = backbone.draw(
+                    torch.from_numpy(padded).to(device), order, tables, temperature
+                )
+                drawn[low : low + len(part)] = ids[: len(part)].cpu().numpy()
+            yield drawn, uniforms[:, layout.n_digits :]

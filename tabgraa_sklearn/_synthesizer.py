@@ -1,0 +1,568 @@
+"""The estimator: fit a table, sample rows that look like it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable, Hashable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import Tags, check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_is_fitted,
+)
+from transformers import PretrainedConfig
+
+from ._backbone import CompactBackbone, compact_config
+from ._device import choose_device, choose_precision, private_torch_seed
+from ._features import to_features
+from ._frames import Container, check_frame, to_frame
+from ._layout import TokenLayout
+from ._sampling import sample_tokens
+from ._scoring import N_FOLDS, log_likelihood, two_sample_score
+from ._sizes import default_sizes
+from ._tokenizer import TableTokenizer
+from ._training import Trainer, mixed_order_loss, nats_per_row
+
+__all__ = ["TabGRAASynthesizer"]
+
+_SCORE_ROWS = 10_000  # rows of each kind that `score` compares at the most
+_BATCH_ROWS = 65_536  # rows that `sample` works on at once
+
+
+class TabGRAASynthesizer(DensityMixin, BaseEstimator):
+    """Synthetic rows from a small language model of the table.
+
+    Every row is read as a sequence of cells, and a causal transformer learns the probability of
+    each cell given those before it. Columns may be numbers, categories, strings, booleans, dates
+    or times, with missing cells; what is sampled has the columns, order and dtypes of what was
+    fitted.
+
+    Parameters
+    ----------
+    backbone : transformers.PretrainedConfig, default=None
+        The architecture of the language model. None takes a compact GPT-2 whose size follows
+        the table. A configuration must belong to a causal model that accepts
+        ``inputs_embeds``; it is trained from scratch.
+    max_epochs : int, default=None
+        Passes over the table at the most. None: from 8 for very large tables to 300 for very
+        small ones.
+    learning_rate : float, default=None
+        Step size of AdamW. None: %(rate)s.
+    batch_size : int, default=None
+        Rows per step. None: between 16 and 256, following the numbers of rows and columns.
+    validation_fraction : float, default=0.05
+        Share of the rows that is held out to decide when to stop; at most 20,000 rows.
+    n_iter_no_change : int, default=4
+        Training stops when the held-out likelihood has not improved for so many epochs. The
+        weights of the best epoch are kept.
+    dropout : float, default=None
+        Share of activations that is dropped in training. None: the smaller the table the more.
+    random_order_share : float, default=0.5
+        Share of batches that are learnt with the columns in random order instead of in the order
+        in which rows are sampled. Above 0, the one model can also predict any column from any
+        others.
+    column_kinds : dict of {column name: kind}, default=None
+        Overrides what is found out about columns: "categorical", "numeric", "datetime",
+        "timedelta", "identifier" or "text".
+    device : str or torch.device, default=None
+        None: "cuda" where there is one, else "mps", else "cpu".
+    precision : {"float32", "bfloat16"}, default=None
+        Precision of matrix products. None: bfloat16 where the hardware multiplies it faster.
+    n_jobs : int, default=None
+        Threads of the classifier in :meth:`score`; None means 1, -1 all processors.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the fit, and the calls of :meth:`sample` that bring no seed of their own.
+    verbose : int, default=0
+        1 prints a line per epoch: held-out nats per row, rows/s and the time left.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns of `X` in :meth:`fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where all are strings.
+    schema_ : Schema
+        What each column was found to be.
+    model_ : torch.nn.Module
+        The language model.
+    history_ : list of dict
+        One entry per epoch: "stage", "epoch", "train_nats" and "validation_nats" (nats per row),
+        "learning_rate", "rows_per_second", "seconds", "elapsed_seconds".
+    n_epochs_ : int
+        Epochs that were run.
+    best_epoch_ : int
+        The epoch whose weights were kept, counted from 1.
+    stop_reason_ : {"no improvement", "max_epochs", "interrupted"}
+        Why the training ended.
+    column_order_ : list of int
+        The order in which the columns of a row are drawn.
+    device_ : torch.device
+        Where the model is.
+    precision_ : str
+        Precision of the matrix products.
+
+    Notes
+    -----
+    The log-likelihood of a row is that of its tokens: the cells of a number with many values are
+    intervals, so it is the probability of the interval, not a density.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from tabgraa_sklearn import TabGRAASynthesizer
+    >>> table = pd.DataFrame({"age": [31, 45, 27, 60] * 25, "smoker": ["no", "yes"] * 50})
+    >>> synthesizer = TabGRAASynthesizer(max_epochs=2, random_state=0).fit(table)
+    >>> rows = synthesizer.sample(3, random_state=0)
+    >>> rows.shape, list(rows.columns)
+    ((3, 2), ['age', 'smoker'])
+    >>> rows["age"].dtype == table["age"].dtype
+    True
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        "backbone": [PretrainedConfig, None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), None],
+        "random_order_share": [Interval(Real, 0, 1, closed="both")],
+        "column_kinds": [Mapping, None],
+        "device": [str, torch.device, None],
+        "precision": [StrOptions({"float32", "bfloat16"}), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        backbone: PretrainedConfig | None = None,
+        max_epochs: int | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        validation_fraction: float = 0.05,
+        n_iter_no_change: int = 4,
+        dropout: float | None = None,
+        random_order_share: float = 0.5,
+        column_kinds: Mapping[Hashable, str] | None = None,
+        device: str | torch.device | None = None,
+        precision: str | None = None,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.max_epochs = max_epochs
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.dropout = dropout
+        self.random_order_share = random_order_share
+        self.column_kinds = column_kinds
+        self.device = device
+        self.precision = precision
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabGRAASynthesizer:
+        """Learn a table.
+
+        Parameters
+        ----------
+        X : DataFrame (pandas or polars) or array-like of shape (n_rows, n_columns)
+            At least two rows. Missing cells are learnt as values.
+        y : array-like of shape (n_rows,), default=None
+            One more column, learnt with `X` and sampled as the last column, named after `y` or
+            "target".
+        sample_weight : array-like of shape (n_rows,), default=None
+            How often each row counts; rows of weight 0 are left out.
+
+        Returns
+        -------
+        self : TabGRAASynthesizer
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the table cannot be used; the message names the parameter or the
+            column. A fitted synthesizer stays as it was.
+        """
+        self._validate_params()
+        device = choose_device(self.device)
+        precision = choose_precision(self.precision, device)
+        frame, container = to_frame(X) if y is None else _join_target(X, y)
+        check_frame(frame, min_rows=2)
+        weights = _check_sample_weight(
+            sample_weight, frame, dtype=np.float64, ensure_non_negative=True
+        )
+        if sample_weight is not None:
+            kept = weights > 0
+            if kept.sum() < 2:
+                raise ValueError("sample_weight must be positive for at least 2 rows.")
+            frame, weights = frame[kept].reset_index(drop=True), weights[kept]
+            weights = weights / weights.mean()
+
+        random = check_random_state(self.random_state)
+        tokenizer = TableTokenizer(column_kinds=self.column_kinds).fit(frame)
+        layout = _layout(tokenizer)
+        seed = int(random.randint(2**31 - 1))
+        with private_torch_seed(seed, device):
+            model, trainer = self._build(layout, len(frame), device, precision)
+            train, held_out = self._split(tokenizer.encode(frame), weights, seed)
+            model.start_from(train[0].numpy(), train[1].numpy())
+            result = trainer.run(model, train, held_out)
+
+        if result.stop_reason == "interrupted":
+            warnings.warn(
+                f"The fit was interrupted after {len(result.history)} epochs; the best model so "
+                "far is kept.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        n_features = frame.shape[1] - (y is not None)
+        self.n_features_in_ = n_features
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        names = frame.columns[:n_features]
+        if container.kind != "array" and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.asarray(names, dtype=object)
+        self.schema_ = tokenizer.schema_
+        self.model_ = model
+        self.history_ = result.history
+        self.n_epochs_ = len(result.history)
+        self.best_epoch_ = result.best_epoch
+        self.stop_reason_ = result.stop_reason
+        self.column_order_ = layout.shortest_first.tolist()
+        self.device_ = device
+        self.precision_ = str(precision).removeprefix("torch.")
+        self._container = container
+        self._tokenizer = tokenizer
+        self._n_rows = len(frame)
+        self._random = random
+        return self
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        random_state: int | np.random.RandomState | None = None,
+        temperature: float = 1.0,
+        batch_size: int | None = None,
+    ) -> Any:
+        """Draw new rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Exactly so many rows come back.
+        random_state : int, RandomState instance or None, default=None
+            The same seed gives the same rows, whatever the batch size. None: new rows at every
+            call, and the same sequence of calls after the same seeded fit.
+        temperature : float, default=1.0
+            Divides the logits: below 1 the likely becomes likelier, above 1 less so.
+        batch_size : int, default=None
+            Rows that are worked on at once, which bounds the memory; None: 65,536.
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (n_samples, n_columns)
+            The container, columns, order and dtypes of the fitted table.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If a parameter is out of range.
+        """
+        check_is_fitted(self, "model_")
+        _check_parameter(
+            "n_samples", n_samples, Integral, lambda n: n >= 1, "an int of at least 1"
+        )
+        _check_parameter(
+            "temperature",
+            temperature,
+            Real,
+            lambda t: 0 < t < math.inf,
+            "a finite number greater than 0",
+        )
+        if batch_size is not None:
+            _check_parameter(
+                "batch_size", batch_size, Integral, lambda n: n >= 1, "None or an int of at least 1"
+            )
+        random = self._random if random_state is None else check_random_state(random_state)
+        frame = self._draw(
+            int(n_samples),
+            seed=int(random.randint(2**31 - 1)),
+            temperature=float(temperature),
+            batch_size=int(batch_size or _BATCH_ROWS),
+        )
+        return self._container.restore(frame)
+
+    def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
+        """Log-likelihood of each row, in nats.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_columns)
+            The columns of :meth:`fit`. Where it was given `y`, that column may be there or
+            not; without it, the likelihood is that of the other columns.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), float64
+            A number with many values counts with the probability of the interval that its token
+            stands for. A category that was not seen in fit counts with one part in the number
+            of rows fitted, plus one.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If the columns are not those of :meth:`fit`.
+        """
+        check_is_fitted(self, "model_")
+        frame = self._check_columns(X)
+        tokenizer, names = self._tokenizer, self.schema_.names
+        token_ids = np.zeros((len(frame), len(tokenizer.digit_sizes)), dtype=np.int64)
+        for name in frame.columns:
+            token_ids[:, tokenizer.digits(name)] = tokenizer.encode_column(
+                name, frame[name], unknown="mark"
+            )
+        # What was not given is read last, where it has no say, and is not counted.
+        n_given = frame.shape[1]
+        order = sorted(self.column_order_, key=lambda column: names[column] not in frame.columns)
+        cells = log_likelihood(self.model_, token_ids, order, -math.log1p(self._n_rows))
+        total: npt.NDArray[np.float64] = cells[:, order[:n_given]].sum(1)
+        return total
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """How hard rows of `X` and fresh samples are to tell apart.
+
+        A LightGBM classifier is trained to tell them apart, in three folds, and judged by the
+        area A under its ROC curve on the rows left out. The score is ``2 - 2 * max(A, 1/2)``.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_columns)
+            Real rows, at least 3; of more than 10,000 a random part is used.
+        y : array-like of shape (n_rows,), default=None
+            The column that was given to :meth:`fit` as `y`; without it the other columns are
+            compared.
+
+        Returns
+        -------
+        float
+            1: as hard as rows of one table. 0: every row is recognised. The same for the same
+            model and rows.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If the columns are not those of :meth:`fit`, or there are fewer than 3 rows.
+
+        References
+        ----------
+        Lopez-Paz and Oquab, "Revisiting Classifier Two-Sample Tests", ICLR 2017.
+        """
+        check_is_fitted(self, "model_")
+        has_target = len(self.schema_) > self.n_features_in_
+        frame = self._check_columns(X)
+        if has_target and y is not None:
+            frame[self.schema_.names[-1]] = np.asarray(y)
+        if len(frame) < N_FOLDS:
+            raise ValueError(f"score needs at least {N_FOLDS} rows; got {len(frame)}.")
+        frame = frame.sample(min(len(frame), _SCORE_ROWS), random_state=0)
+        samples = self._draw(len(frame), seed=0)[frame.columns]
+        real, synthetic = (to_features(self._tokenizer, part) for part in (frame, samples))
+        return two_sample_score(real, synthetic, self.n_jobs)
+
+    def history_frame(self) -> pd.DataFrame:
+        """Give ``history_`` as a DataFrame, one row per epoch."""
+        check_is_fitted(self, "model_")
+        return pd.DataFrame(self.history_)
+
+    # -- steps of fit ----------------------------------------------------------------------
+
+    def _build(
+        self, layout: TokenLayout, n_rows: int, device: torch.device, precision: torch.dtype
+    ) -> tuple[CompactBackbone, Trainer]:
+        """Make the model and its trainer, with sizes that follow the table."""
+        sizes = default_sizes(n_rows, layout.n_columns)
+        config = self.backbone
+        if config is None:
+            dropout = sizes.dropout if self.dropout is None else self.dropout
+            config = compact_config(
+                layout.n_columns, width=sizes.width, n_layers=sizes.n_layers, dropout=dropout
+            )
+        model = CompactBackbone(layout, copy.deepcopy(config)).to(device)
+        order = torch.from_numpy(layout.shortest_first).to(device)
+        trainer = Trainer(
+            loss=mixed_order_loss(order, self.random_order_share),
+            validation_loss=nats_per_row(order),
+            device=device,
+            precision=precision,
+            max_epochs=self.max_epochs or sizes.max_epochs,
+            batch_size=self.batch_size or sizes.batch_size,
+            learning_rate=self.learning_rate or sizes.learning_rate,
+            n_iter_no_change=self.n_iter_no_change,
+            verbose=int(self.verbose),
+        )
+        return model, trainer
+
+    def _split(
+        self, token_ids: npt.NDArray[Any], weights: npt.NDArray[np.float64], seed: int
+    ) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+        """Set rows aside that decide when to stop; the rest is learnt."""
+        held_out = min(max(round(self.validation_fraction * len(token_ids)), 1), 20_000)
+        held_out = min(held_out, len(token_ids) - 1)
+        parts = train_test_split(
+            token_ids, weights.astype(np.float32), test_size=held_out, random_state=seed
+        )
+        train_ids, held_ids, train_weights, held_weights = map(torch.from_numpy, parts)
+        return (train_ids, train_weights), (held_ids, held_weights)
+
+    # -- checks and state ------------------------------------------------------------------
+
+    def _draw(
+        self, n_samples: int, *, seed: int, temperature: float = 1.0, batch_size: int = _BATCH_ROWS
+    ) -> pd.DataFrame:
+        """Sample rows as a pandas frame, whatever was fitted."""
+        parts = [
+            self._tokenizer.decode(token_ids, uniforms)
+            for token_ids, uniforms in sample_tokens(
+                self.model_,
+                n_samples,
+                seed=seed,
+                order=self.column_order_,
+                precision=getattr(torch, self.precision_),
+                temperature=temperature,
+                batch_size=batch_size,
+            )
+        ]
+        return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+    def _check_columns(self, X: Any) -> pd.DataFrame:
+        """Give `X` as a frame with the fitted names; the column fitted as `y` may be missing."""
+        frame, container = to_frame(X)
+        names = self.schema_.names
+        check_frame(frame, min_rows=1)
+        if frame.shape[1] == len(names) > self.n_features_in_:
+            features = frame.columns if container.kind == "array" else names
+        else:
+            _check_feature_names(self, X, reset=False)
+            if frame.shape[1] != self.n_features_in_:
+                _check_n_features(self, X, reset=False)
+            features = names[: self.n_features_in_]
+        if container.kind == "array":
+            return frame.set_axis(names[: frame.shape[1]], axis=1)
+        if self._container.kind == "array" and len(frame.columns) == len(features):
+            return frame.set_axis(features, axis=1)
+        missing = [name for name in features if name not in frame.columns]
+        if missing:
+            raise ValueError(
+                f"X must have the columns seen in fit, {list(features)}; missing {missing}."
+            )
+        return frame[list(features)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the model on the CPU in a pickle, so that it loads without a GPU."""
+        state: dict[str, Any] = super().__getstate__()
+        if "model_" in state and state["device_"].type != "cpu":
+            state = {**state, "model_": copy.deepcopy(state["model_"]).cpu()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go back to the device of the fit where there is one, else to the CPU."""
+        super().__setstate__(state)
+        if "model_" not in state:
+            return
+        try:
+            self.device_ = choose_device(state["device_"])
+        except ValueError:
+            self.device_ = torch.device("cpu")
+        self.model_.to(self.device_)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _layout(tokenizer: TableTokenizer) -> TokenLayout:
+    tables = [tokenizer.position_tables(column.name) for column in tokenizer.schema_]
+    return TokenLayout(
+        sizes=tokenizer.digit_sizes,
+        columns=tokenizer.digit_columns,
+        positions=tokenizer.token_positions,
+        bases=[base for base, _ in tables],
+        steps=[step for _, step in tables],
+        allowed=tokenizer.allowed,
+    )
+
+
+def _join_target(X: Any, y: Any) -> tuple[pd.DataFrame, Container]:
+    """Give `X` with `y` as its last column."""
+    frame, container = to_frame(X)
+    named = getattr(y, "name", None)
+    name = "target" if named is None or named == "" else named
+    if name in frame.columns:
+        raise ValueError(f"y is named {name!r}, which is a column of X already; rename one.")
+    if container.kind == "polars":
+        import polars
+
+        column = y if isinstance(y, polars.Series) else polars.Series(np.asarray(y))
+        _check_lengths(len(frame), len(column))
+        return to_frame(X.with_columns(column.alias(str(name))))
+    column = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True))
+    _check_lengths(len(frame), len(column))
+    frame[name] = column.array
+    if container.kind == "array":
+        parts = [frame.dtypes.iloc[0], frame[name].dtype]
+        numeric = all(isinstance(part, np.dtype) and part.kind in "biuf" for part in parts)
+        dtype = np.result_type(*parts) if numeric else np.dtype(object)
+        container = dataclasses.replace(container, dtype=dtype)
+    return frame, container
+
+
+def _check_lengths(n_rows: int, n_targets: int) -> None:
+    if n_rows != n_targets:
+        raise ValueError(
+            f"X and y must have the same number of rows; got {n_rows} and {n_targets}."
+        )
+
+
+def _check_parameter(
+    name: str, value: Any, kind: Any, holds: Callable[[Any], bool], requirement: str
+) -> None:
+    """Raise a ValueError in scikit-learn's form: parameter, requirement, value got."""
+    if isinstance(value, bool) or not isinstance(value, kind) or not holds(value):
+        raise ValueError(f"The {name!r} parameter of sample must be {requirement}. Got {value!r} instead.")

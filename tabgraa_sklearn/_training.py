@@ -1,0 +1,277 @@
+"""The optimiser loop: epochs over token ids, averaged weights, early stopping."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ._device import autocast
+
+__all__ = ["Trainer", "TrainingResult", "mixed_order_loss", "nats_per_row"]
+
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def random_orders(n_rows: int, n_columns: int, device: torch.device) -> Tensor:
+    """Draw one order of the columns for each row, (n_rows, n_columns)."""
+    return torch.rand(n_rows, n_columns, device=device).argsort(1)
+
+
+def mixed_order_loss(order: Tensor, random_order_share: float) -> Loss:
+    """Negative log-likelihood per cell, in one fixed order or in random ones.
+
+    Whole batches take the one or the other: a random order costs three gathers of the batch's
+    states, which a batch in the fixed order need not pay.
+    """
+
+    def loss(model: nn.Module, token_ids: Tensor, weights: Tensor) -> Tensor:
+        n_rows, n_columns = len(token_ids), len(order)
+        if random_order_share > 0 and float(torch.rand(())) < random_order_share:
+            orders = random_orders(n_rows, n_columns, token_ids.device)
+        else:
+            orders = order.expand(n_rows, -1)
+        nats = -model(token_ids, orders).sum(1)  # (batch,)
+        return (nats * weights).sum() / (weights.sum() * n_columns)
+
+    return loss
+
+
+def nats_per_row(order: Tensor) -> Loss:
+    """Negative log-likelihood per row in one fixed order, the mean over the rows."""
+
+    def loss(model: nn.Module, token_ids: Tensor, weights: Tensor) -> Tensor:
+        nats = -model(token_ids, order.expand(len(token_ids), -1)).sum(1)
+        return (nats * weights).sum() / weights.sum()
+
+    return loss
+
+
+@dataclass
+class TrainingResult:
+    """What a training run leaves behind.
+
+    Attributes
+    ----------
+    history : list of dict
+        One entry per epoch.
+    best_epoch : int
+        The epoch of which the weights were kept, counted from 1; 0 if none was finished.
+    stop_reason : str
+        "no improvement", "max_epochs" or "interrupted".
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    stop_reason: str = "max_epochs"
+
+
+@dataclass
+class Trainer:
+    """Maximises a likelihood by AdamW and keeps the best averaged weights.
+
+    The learning rate warms up, then stays: the moving average of the weights does what a decay
+    would do, at every epoch and without knowing beforehand which is the last. What remains of
+    the epochs after no improvement is seen is not run.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(model, token_ids, weights)`` gives the scalar to minimise.
+    validation_loss : callable
+        ``validation_loss(model, token_ids, weights)`` gives nats per row.
+    device, precision
+        Where and in what precision the matrix products run.
+    max_epochs, batch_size, learning_rate, n_iter_no_change
+        As in the estimator.
+    weight_decay : float
+        Applied to the transformer's matrices alone.
+    averaging : float
+        Decay of the moving average of the weights, per step.
+    decay_epochs : float
+        Share of `max_epochs` at the end in which the learning rate falls to a tenth.
+    verbose : int
+        1 prints a line per epoch.
+    """
+
+    loss: Loss
+    validation_loss: Loss
+    device: torch.device
+    precision: torch.dtype
+    max_epochs: int
+    batch_size: int
+    learning_rate: float
+    n_iter_no_change: int
+    weight_decay: float = 0.01
+    averaging: float = 0.998
+    warmup_steps: int = 100
+    decay_share: float = 0.2
+    max_grad_norm: float = 1.0
+    verbose: int = 0
+
+    def run(
+        self,
+        model: nn.Module,
+        train: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor],
+    ) -> TrainingResult:
+        """Train `model` in place; it ends with the best averaged weights.
+
+        Parameters
+        ----------
+        model : Module
+            On the right device already.
+        train, validation : tuple of Tensor
+            Token ids of shape (n_rows, n_digits) and weights of shape (n_rows,).
+        """
+        accelerator = Accelerator()
+        self._total_steps = self.max_epochs * math.ceil(len(train[0]) / self.batch_size)
+        optimizer = torch.optim.AdamW(
+            self._parameter_groups(model),
+            lr=self.learning_rate,
+            betas=(0.9, 0.98),
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        policy, optimizer = accelerator.prepare(model, optimizer, device_placement=[False, False])
+        average = copy.deepcopy(model)
+        average.requires_grad_(False)
+        result = TrainingResult()
+        best: dict[str, Tensor] | None = None
+        best_nats = math.inf
+        self._step = 0
+        start = time.perf_counter()
+        try:
+            for epoch in range(1, self.max_epochs + 1):
+                entry = self._epoch(policy, model, average, optimizer, accelerator, train)
+                nats = self._validate(average, validation)
+                entry = {"stage": "supervised", "epoch": epoch, **entry, "validation_nats": nats}
+                entry["elapsed_seconds"] = time.perf_counter() - start
+                result.history.append(entry)
+                if nats < best_nats:
+                    best_nats, result.best_epoch = nats, epoch
+                    best = copy.deepcopy(average.state_dict())
+                self._report(entry, result.best_epoch)
+                if epoch - result.best_epoch >= self.n_iter_no_change:
+                    result.stop_reason = "no improvement"
+                    break
+        except KeyboardInterrupt:
+            result.stop_reason = "interrupted"
+        finally:
+            accelerator.free_memory()
+        model.load_state_dict(average.state_dict() if best is None else best)
+        model.eval()
+        if self.verbose:
+            print(f"stopped: {result.stop_reason}; kept epoch {result.best_epoch}", flush=True)
+        return result
+
+    def _parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        matrices = [p for name, p in named if name.startswith("transformer.") and p.ndim == 2]
+        decayed = {id(p) for p in matrices}
+        rest = [p for _, p in named if id(p) not in decayed]
+        return [
+            {"params": matrices, "weight_decay": self.weight_decay},
+            {"params": rest, "weight_decay": 0.0},
+        ]
+
+    def _epoch(
+        self,
+        policy: nn.Module,
+        model: nn.Module,
+        average: nn.Module,
+        optimizer: Any,
+        accelerator: Accelerator,
+        train: tuple[Tensor, Tensor],
+    ) -> dict[str, Any]:
+        policy.train()
+        start = time.perf_counter()
+        total = torch.zeros((), device=self.device)
+        n_columns = model.n_columns
+        n_batches = 0
+        for token_ids, weights in self._batches(train, accelerator):
+            rate = self._learning_rate()
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with autocast(self.device, self.precision):
+                loss = self.loss(policy, token_ids, weights)
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(policy.parameters(), self.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+            self._step += 1
+            self._average(average, model)
+            total += loss.detach()
+            n_batches += 1
+        seconds = time.perf_counter() - start
+        return {
+            "train_nats": float(total) / n_batches * n_columns,
+            "learning_rate": rate,
+            "rows_per_second": len(train[0]) / seconds,
+            "seconds": seconds,
+        }
+
+    def _batches(
+        self, train: tuple[Tensor, Tensor], accelerator: Accelerator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Shuffled batches; of several processes each takes its share of every batch."""
+        token_ids, weights = train
+        shuffled = torch.randperm(len(token_ids))
+        for index in shuffled.split(self.batch_size):
+            index = index[accelerator.process_index :: accelerator.num_processes]
+            yield (
+                token_ids[index].to(self.device, torch.long),
+                weights[index].to(self.device),
+            )
+
+    def _learning_rate(self) -> float:
+        warm = min(1.0, (self._step + 1) / min(self.warmup_steps, self._total_steps / 4 + 1))
+        left = (self._total_steps - self._step) / (self._total_steps * self.decay_share)
+        return self.learning_rate * warm * (0.1 + 0.9 * min(1.0, left))
+
+    @torch.no_grad()
+    def _average(self, average: nn.Module, model: nn.Module) -> None:
+        """Move the average towards the model; early steps count less the later it gets."""
+        decay = min(self.averaging, (1 + self._step) / (10 + self._step))
+        torch._foreach_lerp_(
+            list(average.parameters()), list(model.parameters()), 1.0 - decay
+        )
+
+    @torch.no_grad()
+    def _validate(self, model: nn.Module, validation: tuple[Tensor, Tensor]) -> float:
+        """Nats per row on held-out rows."""
+        model.eval()
+        total, weight = 0.0, 0.0
+        parts = zip(*(part.split(1024) for part in validation), strict=True)
+        with autocast(self.device, self.precision):
+            for token_ids, weights in parts:
+                share = float(weights.sum())
+                nats = self.validation_loss(
+                    model, token_ids.to(self.device, torch.long), weights.to(self.device)
+                )
+                total += float(nats) * share
+                weight += share
+        return total / weight
+
+    def _report(self, entry: dict[str, Any], best_epoch: int) -> None:
+        if not self.verbose:
+            return
+        per_epoch = entry["elapsed_seconds"] / entry["epoch"]
+        patience = self.n_iter_no_change - (entry["epoch"] - best_epoch)
+        most = min(self.max_epochs - entry["epoch"], max(patience, 0))
+        print(
+            f"epoch {entry['epoch']}/{self.max_epochs}"
+            f"  train {entry['train_nats']:.4f}"
+            f"  held out {entry['validation_nats']:.4f} nats per row"
+            f"  {entry['rows_per_second']:,.0f} rows/s"
+            f"  at most {per_epoch * (self.max_epochs - entry['epoch']):.0f} s left"
+            f" ({per_epoch * most:.0f} s without improvement)",
+            flush=True,
+        )
