@@ -14,7 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AttentionInterface, AutoModel, DynamicCache, GPT2Config, PretrainedConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AttentionInterface,
+    AutoModel,
+    DynamicCache,
+    GPT2Config,
+    PretrainedConfig,
+)
 
 from ._layout import TokenLayout
 
@@ -79,6 +86,12 @@ class PooledDropout(nn.Module):
         start = int(torch.randint(_POOL - inputs.numel(), (1,)))
         return inputs * self._pool[start : start + inputs.numel()].view(inputs.shape)
 
+    def train(self, mode: bool = True) -> PooledDropout:
+        """Free the pool when training ends."""
+        if not mode:
+            self._pool = None
+        return super().train(mode)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the pool out of pickles and copies."""
         return {**self.__dict__, "_pool": None}
@@ -98,6 +111,8 @@ def compact_config(
         embd_pdrop=dropout,
         attn_pdrop=0.0,
         activation_function="gelu",
+        bos_token_id=None,
+        eos_token_id=None,
         use_cache=False,
     )
 
@@ -152,9 +167,7 @@ class _Vocabulary(nn.Module):
     def weights(self) -> Tensor:
         """Output embeddings of all tokens, (n_tokens, width)."""
         basis = cast(Tensor, self.basis)
-        smooth = [
-            basis[self.slot(i)] @ self.smooth[i] for i in range(len(self.sizes))
-        ]
+        smooth = [basis[self.slot(i)] @ self.smooth[i] for i in range(len(self.sizes))]
         return self.table + torch.cat(smooth)
 
     def log_prob(self, hidden: Tensor, targets: Tensor, extra: list[Tensor | None]) -> Tensor:
@@ -208,6 +221,16 @@ class CompactBackbone(nn.Module):
         Cosines of the value's position that enter the input and the output embeddings.
     """
 
+    # Buffers: where a column's digits stand, and what is known of each first token.
+    first: Tensor
+    second: Tensor
+    two: Tensor
+    start: Tensor
+    bases: Tensor
+    steps: Tensor
+    ordered: Tensor
+    opens: Tensor
+
     def __init__(
         self,
         layout: TokenLayout,
@@ -219,13 +242,15 @@ class CompactBackbone(nn.Module):
         super().__init__()
         self.layout = layout
         self.n_columns = layout.n_columns
+        if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+            raise ValueError(_not_causal(config))
         config._attn_implementation = "tabgraa_slots"
         self.transformer = AutoModel.from_config(config)
         width = int(self.transformer.get_input_embeddings().embedding_dim)
         dropout = float(getattr(config, "resid_pdrop", 0.0) or 0.0)
         _replace_dropout(self.transformer)
-        for embeddings in self.transformer.get_input_embeddings().parameters():
-            embeddings.requires_grad_(False)  # rows enter as embeddings of their own
+        # Rows enter as embeddings of their own, so that no text vocabulary need be kept.
+        self.transformer.set_input_embeddings(nn.Embedding(1, width).requires_grad_(False))
 
         first_sizes = layout.sizes[layout.first]
         starts = np.concatenate([[0], np.cumsum(first_sizes)])
@@ -237,7 +262,9 @@ class CompactBackbone(nn.Module):
         self.register_buffer(
             "second", torch.from_numpy(layout.second[self.two_digit]), persistent=False
         )
-        self.register_buffer("two", torch.tensor(self.two_digit, dtype=torch.long), persistent=False)
+        self.register_buffer(
+            "two", torch.tensor(self.two_digit, dtype=torch.long), persistent=False
+        )
         self.register_buffer("start", torch.from_numpy(starts[:-1]), persistent=False)
         self.register_buffer("bases", bases.nan_to_num(), persistent=False)
         self.register_buffer("steps", steps, persistent=False)
@@ -349,6 +376,23 @@ class CompactBackbone(nn.Module):
         )
         return cast(Tensor, result.last_hidden_state)
 
+    @torch.no_grad()
+    def check_causal(self) -> None:
+        """Raise a ValueError unless rows read cell by cell give the states of whole rows.
+
+        An architecture that looks ahead, or knows no key/value cache, does not.
+        """
+        self.eval()
+        inputs = torch.randn(1, self.n_columns, len(self.begin), device=self.begin.device)
+        cache = DynamicCache()
+        try:
+            whole = self._transform(inputs)
+            steps = [self._transform(part, cache) for part in inputs.split(1, dim=1)]
+        except Exception as error:  # whatever a foreign architecture raises
+            raise ValueError(f"{_not_causal(self.transformer.config)} {error}") from error
+        if not torch.allclose(whole, torch.cat(steps, 1), rtol=1e-3, atol=1e-3):
+            raise ValueError(_not_causal(self.transformer.config))
+
     def _level_states(self, states: Tensor, index: Tensor) -> Tensor:
         """State from which the second digit is predicted, once the first is known."""
         states = states + F.embedding(index, self.given)
@@ -426,7 +470,7 @@ class CompactBackbone(nn.Module):
             weights, bias = tables[0]
             rows = self.vocabulary.slot(column)
             logits = (states @ weights[rows].T).to(bias.dtype) + bias[rows]
-            first = _read_off(logits / temperature, uniforms[:, digit])
+            first = _read_off(logits, uniforms[:, digit], temperature)
             token_ids[:, digit] = first
             level = torch.zeros_like(first)
             index = first + self.first_start[column]
@@ -437,8 +481,8 @@ class CompactBackbone(nn.Module):
                 logits = (inner @ weights[rows].T).to(bias.dtype) + bias[rows]
                 barred = self._barred(column, first)
                 if barred is not None:
-                    logits = logits + barred
-                level = _read_off(logits / temperature, uniforms[:, digit + 1])
+                    logits = logits.masked_fill(barred < 0, -math.inf)
+                level = _read_off(logits, uniforms[:, digit + 1], temperature)
                 level = level * self.opens[index]
                 token_ids[:, digit + 1] = level
             if step + 1 < len(order):
@@ -448,13 +492,23 @@ class CompactBackbone(nn.Module):
         return token_ids
 
 
-def _read_off(logits: Tensor, uniforms: Tensor) -> Tensor:
+def _read_off(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
     """Index of each row's uniform number on the cumulative distribution of its logits."""
+    if temperature != 1.0:  # relative to the largest logit, so that no temperature overflows
+        logits = (logits - logits.amax(-1, keepdim=True)) / max(temperature, 1e-30)
     cumulative = logits.softmax(-1).cumsum(-1)
     # The last column is at most 1 by rounding; scaling by it keeps every draw inside.
     wanted = (uniforms * cumulative[:, -1])[:, None]
     chosen = torch.searchsorted(cumulative, wanted, right=True)[:, 0]
     return chosen.clamp_(max=logits.shape[-1] - 1)
+
+
+def _not_causal(config: PretrainedConfig) -> str:
+    return (
+        "backbone must be the configuration of a causal language model that accepts "
+        f"inputs_embeds, a key/value cache and as many positions as there are columns; got "
+        f"{type(config).__name__}."
+    )
 
 
 def _replace_dropout(module: nn.Module) -> None:

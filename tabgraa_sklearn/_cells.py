@@ -303,12 +303,15 @@ class TimeCells(NumberCells):
         Time zone.
     cell : type or None
         Type of the cells of an object column.
+    wall : bool
+        Whether raw numbers are local time, in which days are equally long, instead of UTC.
     """
 
     letter: str = "M"
     unit: str = "ns"
     tz: Any = None
     cell: type | None = None
+    wall: bool = False
     form: ClassVar[str] = "datetime"
     kinds: ClassVar[tuple[str, ...]] = ("datetime", "categorical")
 
@@ -321,7 +324,7 @@ class TimeCells(NumberCells):
         if series.dtype.kind != self.letter or zoned != (self.tz is not None):
             raise ValueError(f"expected times {'with' if self.tz else 'without'} a time zone")
         if zoned:
-            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+            series = series.dt.tz_convert(self.tz if self.wall else "UTC").dt.tz_localize(None)
         raw = series.to_numpy().astype(f"{self.letter}8[{self.unit}]").view(np.int64)
         return np.where(missing, 0, raw), missing
 
@@ -352,7 +355,14 @@ class TimeCells(NumberCells):
         if self.cell is dt.date or (self.cell in (dt.datetime, dt.timedelta) and self.tz is None):
             return self.from_objects(values.astype(object), missing)
         if self.tz is not None:
-            values = pd.DatetimeIndex(values).tz_localize("UTC").tz_convert(self.tz)
+            if self.wall:
+                # A midnight that does not exist is the first moment of its day.
+                ambiguous = np.ones(len(raw), dtype=bool)
+                values = pd.DatetimeIndex(values).tz_localize(
+                    self.tz, ambiguous=ambiguous, nonexistent="shift_forward"
+                )
+            else:
+                values = pd.DatetimeIndex(values).tz_localize("UTC").tz_convert(self.tz)
             if self.cell is dt.datetime:
                 values = values.to_pydatetime()
         if self.cell in (pd.Timestamp, pd.Timedelta):

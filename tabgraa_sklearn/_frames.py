@@ -67,9 +67,10 @@ class Container:
         if self.kind == "polars":
             return _to_polars(frame, self)
         if self.kind == "array":
-            if self.dtype is None or self.dtype.kind in "US":
-                # Text widths are found anew: a fresh identifier may be longer than those seen.
-                return frame.to_numpy(dtype=object).astype(self.dtype and self.dtype.kind)
+            if self.dtype is not None and self.dtype.kind in "US":
+                # Widths are found anew: a fresh identifier may be longer than those seen.
+                cells = frame.to_numpy(dtype=object).astype(self.dtype.kind)
+                return cells.astype(np.promote_types(cells.dtype, self.dtype))
             return frame.to_numpy(dtype=self.dtype)
         return frame
 

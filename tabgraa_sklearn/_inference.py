@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+import warnings
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -57,7 +59,7 @@ def find_cells(series: pd.Series) -> Cells:
         narrow = np.float64 if isinstance(dtype, pd.ArrowDtype) else plain_dtype(dtype)
         return NumberCells(dtype, decimals=_decimals(to_floats(present), narrow))
     if isinstance(dtype, pd.DatetimeTZDtype):
-        return TimeCells(dtype, unit=dtype.unit, tz=dtype.tz)
+        return _whole_days(present, TimeCells(dtype, unit=dtype.unit, tz=dtype.tz))
     if isinstance(dtype, np.dtype) and dtype.kind in "mM":
         unit = np.datetime_data(dtype)[0]
         kind = TimeCells if dtype.kind == "M" else DurationCells
@@ -71,7 +73,7 @@ def _find_arrow(present: pd.Series, dtype: pd.ArrowDtype) -> Cells:
     arrow = dtype.pyarrow_dtype
     name = str(arrow)
     if name.startswith("timestamp"):
-        return TimeCells(dtype, unit=arrow.unit, tz=arrow.tz)
+        return _whole_days(present, TimeCells(dtype, unit=arrow.unit, tz=arrow.tz))
     if name.startswith("duration"):
         return DurationCells(dtype, letter="m", unit=arrow.unit)
     if name.startswith("date32"):
@@ -112,14 +114,37 @@ def _find_objects(present: pd.Series, marker: Any) -> Cells:
         return DurationCells(dtype, marker, letter="m", unit="ns", cell=pd.Timedelta)
     if are(dt.timedelta) and not some(pd.Timedelta):
         return DurationCells(dtype, marker, letter="m", unit="us", cell=dt.timedelta)
-    if are(dt.datetime) and (are(pd.Timestamp) or not some(pd.Timestamp)):
-        zones = present.map(lambda cell: cell.tzinfo).unique()
-        if len(zones) == 1:
-            cell, unit = (pd.Timestamp, "ns") if are(pd.Timestamp) else (dt.datetime, "us")
-            return TimeCells(dtype, marker, unit=unit, tz=zones[0], cell=cell)
+    if are(pd.Timestamp) or (are(dt.datetime) and not some(pd.Timestamp)):
+        return _find_datetimes(present, dtype, marker, are(pd.Timestamp))
     if are(dt.date) and not some(dt.datetime):
         return TimeCells(dtype, marker, unit="D", cell=dt.date)
     return Cells(dtype, marker) if len(types) == 1 else MixedCells(dtype, marker)
+
+
+def _find_datetimes(present: pd.Series, dtype: Any, marker: Any, timestamps: bool) -> Cells:
+    cell, unit = (pd.Timestamp, "ns") if timestamps else (dt.datetime, "us")
+    # By name: pytz has an object for summer time and another one for winter time.
+    zones = present.map(lambda cell: None if cell.tzinfo is None else str(cell.tzinfo)).unique()
+    if len(zones) > 1:
+        return MixedCells(dtype, marker)
+    try:
+        zone = None if zones[0] is None else pd.to_datetime(present).dt.tz
+    except pd.errors.OutOfBoundsDatetime:  # too far away for pandas to know the zone's offset
+        return Cells(dtype, marker)
+    return _whole_days(present, TimeCells(dtype, marker, unit=unit, tz=zone, cell=cell))
+
+
+def _whole_days(present: pd.Series, cells: TimeCells) -> TimeCells:
+    """Count in local time where all cells of a zone are midnights, whatever summer time does."""
+    if cells.tz is None or present.empty:
+        return cells
+    local = replace(cells, wall=True)
+    raw, missing = local.to_raw(present)
+    seconds = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+    if (raw % (86_400 * seconds[cells.unit])).any():
+        return cells
+    back, _ = cells.to_raw(local.from_raw(raw, missing))
+    return local if (back == cells.to_raw(present)[0]).all() else cells
 
 
 def _find_decimals(present: pd.Series, dtype: Any, marker: Any) -> Cells:
@@ -135,10 +160,11 @@ def _find_decimals(present: pd.Series, dtype: Any, marker: Any) -> Cells:
 def read_number_strings(series: pd.Series, cells: Cells) -> NumberStringCells:
     """Read a column of strings as numbers; ValueError where they are not."""
     present = series[series.notna().to_numpy()].astype(object)
-    numbers = pd.to_numeric(present)
+    numbers = pd.to_numeric(present, errors="coerce")
     values = to_floats(numbers)
-    if np.isinf(values).any():
-        raise ValueError("infinite numbers")
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        raise ValueError(f"cells such as {present[wrong].iloc[0]!r} are not finite numbers")
     written = present.str.partition(".")[2].str.len()
     fixed = bool(written.nunique() <= 1)
     if is_integer_dtype(numbers.dtype):
@@ -156,13 +182,24 @@ def read_number_strings(series: pd.Series, cells: Cells) -> NumberStringCells:
 def read_date_strings(series: pd.Series, cells: Cells) -> DateStringCells:
     """Read a column of strings as dates of one format; ValueError where they are not."""
     present = series[series.notna().to_numpy()].astype(object)
-    text_format = None
-    if len(present):
-        text_format = pd.tseries.api.guess_datetime_format(present.iloc[0])
-        if text_format is None or "%z" in text_format:
-            raise ValueError(f"{present.iloc[0]!r} is in no known format of dates without a zone")
-        pd.to_datetime(present, format=text_format)
-    return DateStringCells(cells.dtype, cells.marker, text_format=text_format or "%Y-%m-%d")
+    for day_first in (False, True):
+        text_format = _guess_format(present, day_first)
+        if text_format is not None:
+            return DateStringCells(cells.dtype, cells.marker, text_format=text_format)
+    raise ValueError(f"cells such as {present.iloc[0]!r} are not dates of one known format")
+
+
+def _guess_format(present: pd.Series, day_first: bool) -> str | None:
+    """Find the format of the first cell, if all the others are of it."""
+    if present.empty:
+        return "%Y-%m-%d"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # days and months are told apart by trying
+        text_format = pd.tseries.api.guess_datetime_format(present.iloc[0], dayfirst=day_first)
+    if text_format is None or "%z" in text_format:
+        return None
+    read = pd.to_datetime(present, format=text_format, errors="coerce")
+    return text_format if read.notna().all() else None
 
 
 def _marker(series: pd.Series, missing: npt.NDArray[np.bool_]) -> Any:

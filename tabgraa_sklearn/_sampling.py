@@ -76,8 +76,6 @@ def sample_tokens(
                 padded = np.zeros((block, layout.n_digits), dtype=np.float32)
                 # Rounding to float32 may give 1, which is no number of [0, 1).
                 padded[: len(part)] = np.minimum(part, np.float32(1 - 2**-24))
-                ids = backbone.draw(
-                    torch.from_numpy(padded).to(device), order, tables, temperature
-                )
+                ids = backbone.draw(torch.from_numpy(padded).to(device), order, tables, temperature)
                 drawn[low : low + len(part)] = ids[: len(part)].cpu().numpy()
             yield drawn, uniforms[:, layout.n_digits :]

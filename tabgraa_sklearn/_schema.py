@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -366,7 +367,17 @@ def _warn(name: Hashable, what: str, other: str | None) -> None:
         else "No other kind is possible for its dtype (column_kinds); convert or drop it if this "
         "is not wanted."
     )
-    warnings.warn(f"Column {name!r} {what}. {change}", ColumnKindWarning, stacklevel=6)
+    warnings.warn(
+        f"Column {name!r} {what}. {change}", ColumnKindWarning, stacklevel=_level_of_caller()
+    )
+
+
+def _level_of_caller() -> int:
+    """Find the stack level, as seen by whoever calls this, of the code that uses the package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals["__name__"].startswith(("tabgraa_sklearn.", "sklearn.")):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _offset(raw: Array, origin: int) -> npt.NDArray[np.uint64]:

@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +68,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
     validation_fraction : float, default=0.05
         Share of the rows that is held out to decide when to stop; at most 20,000 rows.
     n_iter_no_change : int, default=4
-        Training stops when the held-out likelihood has not improved for so many epochs. The
-        weights of the best epoch are kept.
+        Training stops when the held-out likelihood has not improved for so many epochs. It is
+        the mean of that in the order of sampling and that in random orders, weighted by
+        `random_order_share`. The weights of the best epoch are kept.
     dropout : float, default=None
         Share of activations that is dropped in training. None: the smaller the table the more.
     random_order_share : float, default=0.5
@@ -101,8 +102,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
     model_ : torch.nn.Module
         The language model.
     history_ : list of dict
-        One entry per epoch: "stage", "epoch", "train_nats" and "validation_nats" (nats per row),
-        "learning_rate", "rows_per_second", "seconds", "elapsed_seconds".
+        One entry per epoch: "stage", "epoch", "train_nats", "validation_nats" (held-out nats per
+        row, columns in the order of sampling), "validation_nats_random" (columns in random
+        order), "learning_rate", "rows_per_second", "seconds", "elapsed_seconds".
     n_epochs_ : int
         Epochs that were run.
     best_epoch_ : int
@@ -134,7 +136,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
     True
     """
 
-    _parameter_constraints: dict[str, Any] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "backbone": [PretrainedConfig, None],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
@@ -241,8 +243,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             )
         n_features = frame.shape[1] - (y is not None)
         self.n_features_in_ = n_features
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        self.__dict__.pop("feature_names_in_", None)
         names = frame.columns[:n_features]
         if container.kind != "array" and all(isinstance(name, str) for name in names):
             self.feature_names_in_ = np.asarray(names, dtype=object)
@@ -296,9 +297,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             If a parameter is out of range.
         """
         check_is_fitted(self, "model_")
-        _check_parameter(
-            "n_samples", n_samples, Integral, lambda n: n >= 1, "an int of at least 1"
-        )
+        _check_parameter("n_samples", n_samples, Integral, lambda n: n >= 1, "an int of at least 1")
         _check_parameter(
             "temperature",
             temperature,
@@ -352,7 +351,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             )
         # What was not given is read last, where it has no say, and is not counted.
         n_given = frame.shape[1]
-        order = sorted(self.column_order_, key=lambda column: names[column] not in frame.columns)
+        given = set(frame.columns)
+        order = sorted(self.column_order_, key=lambda column: names[column] not in given)
         cells = log_likelihood(self.model_, token_ids, order, -math.log1p(self._n_rows))
         total: npt.NDArray[np.float64] = cells[:, order[:n_given]].sum(1)
         return total
@@ -418,11 +418,18 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             config = compact_config(
                 layout.n_columns, width=sizes.width, n_layers=sizes.n_layers, dropout=dropout
             )
-        model = CompactBackbone(layout, copy.deepcopy(config)).to(device)
+        model = CompactBackbone(layout, copy.deepcopy(config))
+        if self.backbone is not None:
+            model.check_causal()
+        model.to(device)
         order = torch.from_numpy(layout.shortest_first).to(device)
+        share = self.random_order_share
+        validation = {"validation_nats": (1.0 - share, nats_per_row(order))}
+        if share > 0:
+            validation["validation_nats_random"] = (share, nats_per_row(None))
         trainer = Trainer(
-            loss=mixed_order_loss(order, self.random_order_share),
-            validation_loss=nats_per_row(order),
+            loss=mixed_order_loss(order, share),
+            validation=validation,
             device=device,
             precision=precision,
             max_epochs=self.max_epochs or sizes.max_epochs,
@@ -539,9 +546,9 @@ def _join_target(X: Any, y: Any) -> tuple[pd.DataFrame, Container]:
     if container.kind == "polars":
         import polars
 
-        column = y if isinstance(y, polars.Series) else polars.Series(np.asarray(y))
-        _check_lengths(len(frame), len(column))
-        return to_frame(X.with_columns(column.alias(str(name))))
+        target = y if isinstance(y, polars.Series) else polars.Series(np.asarray(y))
+        _check_lengths(len(frame), len(target))
+        return to_frame(X.with_columns(target.alias(str(name))))
     column = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True))
     _check_lengths(len(frame), len(column))
     frame[name] = column.array
@@ -565,4 +572,6 @@ def _check_parameter(
 ) -> None:
     """Raise a ValueError in scikit-learn's form: parameter, requirement, value got."""
     if isinstance(value, bool) or not isinstance(value, kind) or not holds(value):
-        raise ValueError(f"The {name!r} parameter of sample must be {requirement}. Got {value!r} instead.")
+        raise ValueError(
+            f"The {name!r} parameter of sample must be {requirement}. Got {value!r} instead."
+        )

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from ._backbone import CompactBackbone
 from ._device import autocast
 
 __all__ = ["Trainer", "TrainingResult", "mixed_order_loss", "nats_per_row"]
 
-Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Tensor, Tensor], Tensor]
 
 
 def random_orders(n_rows: int, n_columns: int, device: torch.device) -> Tensor:
@@ -29,27 +29,38 @@ def random_orders(n_rows: int, n_columns: int, device: torch.device) -> Tensor:
 def mixed_order_loss(order: Tensor, random_order_share: float) -> Loss:
     """Negative log-likelihood per cell, in one fixed order or in random ones.
 
-    Whole batches take the one or the other: a random order costs three gathers of the batch's
-    states, which a batch in the fixed order need not pay.
+    The weights, of which the mean over the table is 1, are not normalised within a batch: a heavy
+    row would count for no more than the batch that it comes in. Whole batches take the one order
+    or the other.
     """
 
-    def loss(model: nn.Module, token_ids: Tensor, weights: Tensor) -> Tensor:
+    def loss(model: CompactBackbone, token_ids: Tensor, weights: Tensor) -> Tensor:
         n_rows, n_columns = len(token_ids), len(order)
         if random_order_share > 0 and float(torch.rand(())) < random_order_share:
             orders = random_orders(n_rows, n_columns, token_ids.device)
         else:
             orders = order.expand(n_rows, -1)
         nats = -model(token_ids, orders).sum(1)  # (batch,)
-        return (nats * weights).sum() / (weights.sum() * n_columns)
+        return (nats * weights).mean() / n_columns
 
     return loss
 
 
-def nats_per_row(order: Tensor) -> Loss:
-    """Negative log-likelihood per row in one fixed order, the mean over the rows."""
+def nats_per_row(order: Tensor | None) -> Loss:
+    """Negative log-likelihood per row, the mean over the rows.
 
-    def loss(model: nn.Module, token_ids: Tensor, weights: Tensor) -> Tensor:
-        nats = -model(token_ids, order.expand(len(token_ids), -1)).sum(1)
+    In one fixed order; None: each row in a random one, the same at every call.
+    """
+
+    def loss(model: CompactBackbone, token_ids: Tensor, weights: Tensor) -> Tensor:
+        if order is None:
+            # Drawn on the CPU: the same orders on every device.
+            generator = torch.Generator().manual_seed(0)
+            keys = torch.rand(len(token_ids), model.n_columns, generator=generator)
+            orders = keys.argsort(1).to(token_ids.device)
+        else:
+            orders = order.expand(len(token_ids), -1)
+        nats = -model(token_ids, orders).sum(1)
         return (nats * weights).sum() / weights.sum()
 
     return loss
@@ -78,16 +89,17 @@ class TrainingResult:
 class Trainer:
     """Maximises a likelihood by AdamW and keeps the best averaged weights.
 
-    The learning rate warms up, then stays: the moving average of the weights does what a decay
-    would do, at every epoch and without knowing beforehand which is the last. What remains of
-    the epochs after no improvement is seen is not run.
+    The learning rate warms up, stays, and falls in the last epochs. The moving average of the
+    weights does what a decay would do at every epoch, so that training may end at any of them.
 
     Parameters
     ----------
     loss : callable
         ``loss(model, token_ids, weights)`` gives the scalar to minimise.
-    validation_loss : callable
-        ``validation_loss(model, token_ids, weights)`` gives nats per row.
+    validation : dict of {name: (weight, callable)}
+        What is measured on held-out rows after every epoch, by ``callable(model, token_ids,
+        weights)``, and stored in the history under its name. The epoch with the least weighted
+        sum is kept.
     device, precision
         Where and in what precision the matrix products run.
     max_epochs, batch_size, learning_rate, n_iter_no_change
@@ -96,14 +108,18 @@ class Trainer:
         Applied to the transformer's matrices alone.
     averaging : float
         Decay of the moving average of the weights, per step.
-    decay_epochs : float
-        Share of `max_epochs` at the end in which the learning rate falls to a tenth.
+    warmup_steps : int
+        Steps in which the learning rate rises, at most about a quarter of all.
+    decay_share : float
+        Share of the steps, at the end, in which the learning rate falls to a tenth.
+    max_grad_norm : float
+        Longer gradients are cut to this length.
     verbose : int
         1 prints a line per epoch.
     """
 
     loss: Loss
-    validation_loss: Loss
+    validation: dict[str, tuple[float, Loss]]
     device: torch.device
     precision: torch.dtype
     max_epochs: int
@@ -119,7 +135,7 @@ class Trainer:
 
     def run(
         self,
-        model: nn.Module,
+        model: CompactBackbone,
         train: tuple[Tensor, Tensor],
         validation: tuple[Tensor, Tensor],
     ) -> TrainingResult:
@@ -151,8 +167,12 @@ class Trainer:
         try:
             for epoch in range(1, self.max_epochs + 1):
                 entry = self._epoch(policy, model, average, optimizer, accelerator, train)
-                nats = self._validate(average, validation)
-                entry = {"stage": "supervised", "epoch": epoch, **entry, "validation_nats": nats}
+                measured = {
+                    name: self._validate(average, validation, loss)
+                    for name, (_, loss) in self.validation.items()
+                }
+                nats = sum(weight * measured[name] for name, (weight, _) in self.validation.items())
+                entry = {"stage": "supervised", "epoch": epoch, **entry, **measured}
                 entry["elapsed_seconds"] = time.perf_counter() - start
                 result.history.append(entry)
                 if nats < best_nats:
@@ -164,15 +184,18 @@ class Trainer:
                     break
         except KeyboardInterrupt:
             result.stop_reason = "interrupted"
-        finally:
-            accelerator.free_memory()
+        if best is None and result.history:
+            raise ValueError(
+                f"learning_rate must be small enough for the training to converge; with "
+                f"{self.learning_rate} the held-out likelihood was never finite."
+            )
         model.load_state_dict(average.state_dict() if best is None else best)
         model.eval()
         if self.verbose:
             print(f"stopped: {result.stop_reason}; kept epoch {result.best_epoch}", flush=True)
         return result
 
-    def _parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+    def _parameter_groups(self, model: CompactBackbone) -> list[dict[str, Any]]:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in named if name.startswith("transformer.") and p.ndim == 2]
         decayed = {id(p) for p in matrices}
@@ -185,8 +208,8 @@ class Trainer:
     def _epoch(
         self,
         policy: nn.Module,
-        model: nn.Module,
-        average: nn.Module,
+        model: CompactBackbone,
+        average: CompactBackbone,
         optimizer: Any,
         accelerator: Accelerator,
         train: tuple[Tensor, Tensor],
@@ -237,15 +260,15 @@ class Trainer:
         return self.learning_rate * warm * (0.1 + 0.9 * min(1.0, left))
 
     @torch.no_grad()
-    def _average(self, average: nn.Module, model: nn.Module) -> None:
+    def _average(self, average: CompactBackbone, model: CompactBackbone) -> None:
         """Move the average towards the model; early steps count less the later it gets."""
         decay = min(self.averaging, (1 + self._step) / (10 + self._step))
-        torch._foreach_lerp_(
-            list(average.parameters()), list(model.parameters()), 1.0 - decay
-        )
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1.0 - decay)
 
     @torch.no_grad()
-    def _validate(self, model: nn.Module, validation: tuple[Tensor, Tensor]) -> float:
+    def _validate(
+        self, model: CompactBackbone, validation: tuple[Tensor, Tensor], loss: Loss
+    ) -> float:
         """Nats per row on held-out rows."""
         model.eval()
         total, weight = 0.0, 0.0
@@ -253,9 +276,7 @@ class Trainer:
         with autocast(self.device, self.precision):
             for token_ids, weights in parts:
                 share = float(weights.sum())
-                nats = self.validation_loss(
-                    model, token_ids.to(self.device, torch.long), weights.to(self.device)
-                )
+                nats = loss(model, token_ids.to(self.device, torch.long), weights.to(self.device))
                 total += float(nats) * share
                 weight += share
         return total / weight

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=[script.stem for script in SCRIPTS])
 def test_example_runs_and_prints(script, tmp_path):
     # The repository is put on the path, so that the tests also run from a checkout that is not
     # installed; the script is copied nowhere and must not depend on the folder it is started in.

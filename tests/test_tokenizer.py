@@ -23,7 +23,7 @@ try:
 except ImportError:  # the arrow columns are then left out
     pa = None
 
-UTC = dt.timezone.utc
+UTC = dt.UTC
 DAY = dt.datetime(2020, 2, 28, 13, 5, 1, 7)
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 
@@ -117,6 +117,12 @@ def object_cells():
         "datetimes": [DAY, dt.datetime(9999, 1, 1), None],
         "datetimes utc": [DAY.replace(tzinfo=UTC), pd.NaT],
         "datetimes zone": [DAY.replace(tzinfo=zone), None],
+        "datetimes summer": list(
+            pd.to_datetime(["2020-01-01 12:00", "2020-07-01 12:00"])
+            .tz_localize("Europe/Berlin")
+            .to_pydatetime()
+        ),
+        "datetimes zone far": [dt.datetime(9999, 1, 1, tzinfo=UTC), None],
         "datetimes zones": [DAY.replace(tzinfo=zone), DAY.replace(tzinfo=UTC)],
         "timestamps": [pd.Timestamp("2020-01-01 00:00:00.000000001"), pd.NaT],
         "timestamps zone": [pd.Timestamp("2020-01-01", tz="Asia/Tokyo"), None],
@@ -254,7 +260,7 @@ def test_encode_says_what_is_wrong(fitted, change, message):
 def test_times_with_and_without_zone_do_not_mix():
     frame = pd.DataFrame({"t": pd.date_range("2020", periods=3)})
     tokenizer = TableTokenizer().fit(frame)
-    with pytest.raises(ValueError, match="Column 't' is datetime .* without a time zone"):
+    with pytest.raises(ValueError, match=r"Column 't' is datetime .* without a time zone"):
         tokenizer.encode(frame.assign(t=frame["t"].dt.tz_localize("UTC")))
 
 
@@ -324,6 +330,16 @@ def test_two_digits_stay_close_and_keep_bounds_and_grid(shape):
         assert (back["x"] % 10 == 0).all()
     if shape == "money":
         assert (back["x"].round(2) == back["x"]).all()
+
+
+def test_midnights_of_a_zone_stay_midnights():
+    days = pd.date_range("1990", periods=3000, freq="D", tz="Europe/Berlin")
+    for dtype in (days.dtype, object):
+        frame = pd.DataFrame({"x": pd.Series(days).astype(dtype)})
+        _, ids, back = round_trip(frame)
+        assert ids.shape[1] == 2
+        assert back["x"].dtype == dtype
+        assert pd.Series(pd.DatetimeIndex(back["x"])).dt.hour.eq(0).all()
 
 
 def _distribution(values):
@@ -520,26 +536,36 @@ N_IDS = 400
 
 def identifiers():
     rng = np.random.default_rng(0)
-    words = np.array("red blue old new house tree car with and the of".split())
+    words = np.array(
+        ["red", "blue", "old", "new", "house", "tree", "car", "with", "and", "the", "of"]
+    )
     plain = [f"ID-{i:06d}" for i in range(N_IDS)]
     return {
         "template": (pd.Series(plain), r"ID-\d{6}"),
         "short": (pd.Series([f"{i:03d}" for i in range(N_IDS)]), r"\d{5,}"),
         "hex": (pd.Series([uuid.UUID(bytes=rng.bytes(16)).hex for _ in range(N_IDS)]), "[0-9a-f]+"),
         "mail": (
-            pd.Series([f"{''.join(rng.choice(list('abcdefg'), 8))}{i}@x.org" for i in range(N_IDS)]),
+            pd.Series(
+                [f"{''.join(rng.choice(list('abcdefg'), 8))}{i}@x.org" for i in range(N_IDS)]
+            ),
             r"[a-z]{8}\d{1,3}@x\.org",
         ),
         "missing": (pd.Series([*plain, None, None], dtype="string[python]"), r"ID-\d{6}"),
         "bytes": (pd.Series([cell.encode() for cell in plain]), None),
         "counter": (pd.Series(range(1000, 1000 + 3 * N_IDS, 3)), None),
         "nullable counter": (pd.Series(range(N_IDS), dtype="Int64"), None),
-        "uuid": (pd.Series([uuid.UUID(bytes=rng.bytes(16), version=4) for _ in range(N_IDS)]), None),
+        "uuid": (
+            pd.Series([uuid.UUID(bytes=rng.bytes(16), version=4) for _ in range(N_IDS)]),
+            None,
+        ),
         "text": (
             pd.Series([" ".join(rng.choice(words, rng.integers(3, 9))) for _ in range(N_IDS)]),
             r"[a-z ]+",
         ),
-        "unicode": (pd.Series([f"ÄÖ{i:05d}\U0001f600" for i in range(N_IDS)]), "ÄÖ\\d{5}\U0001f600"),
+        "unicode": (
+            pd.Series([f"ÄÖ{i:05d}\U0001f600" for i in range(N_IDS)]),
+            "ÄÖ\\d{5}\U0001f600",
+        ),
         "random words": (pd.Series([rng.bytes(9).hex(" ", 3) for _ in range(N_IDS)]), None),
     }
 
@@ -605,6 +631,14 @@ def test_an_empty_identifier_column_gives_missing_cells():
     pd.testing.assert_frame_equal(back, frame)
 
 
+def test_one_row_and_one_cell_are_a_table():
+    frame = pd.DataFrame({"x": [1.5]})
+    tokenizer, ids, back = round_trip(frame)
+    assert tokenizer.digit_sizes.tolist() == [1]
+    assert_well_formed(tokenizer, ids)
+    pd.testing.assert_frame_equal(back, frame)
+
+
 # -- the whole table ---------------------------------------------------------------------------
 
 
@@ -657,7 +691,7 @@ def test_cells_do_not_depend_on_how_rows_are_batched(mixed):
 
 def test_nothing_of_the_callers_is_touched(mixed):
     tokenizer, frame = mixed
-    before, state = frame.copy(deep=True), np.random.get_state()[1].copy()
+    before, state = frame.copy(deep=True), np.random.get_state()[1].copy()  # noqa: NPY002
     ids = tokenizer.encode(frame)
     ids_before, numbers = ids.copy(), uniforms(tokenizer, len(frame))
     with warnings.catch_warnings():
@@ -666,7 +700,7 @@ def test_nothing_of_the_callers_is_touched(mixed):
     tokenizer.decode(ids, numbers)
     pd.testing.assert_frame_equal(frame, before)
     np.testing.assert_array_equal(ids, ids_before)
-    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
 def test_fitting_twice_gives_the_same(mixed):
