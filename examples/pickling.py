@@ -1,7 +1,8 @@
 """Save a fitted synthesizer, and sample from it in another process.
 
 A synthesizer is saved like any scikit-learn estimator: with `pickle` or with `joblib`. The file
-holds the model and what is needed to turn its tokens into rows; it does not hold the table.
+holds the model and what turns its tokens into rows, such as the names of categories and the
+quantiles of numbers, but no rows.
 """
 
 # %%
@@ -38,9 +39,7 @@ print(expected[shown].head(3).to_string())
 
 dumped = pickle.dumps(synthesizer)
 loaded = pickle.loads(dumped)
-print(
-    f"\npickle.dumps: {len(dumped) / 1e6:.2f} MB for {table.memory_usage(deep=True).sum():,} B of table"
-)
+print(f"\npickle.dumps: {len(dumped) / 1e6:.2f} MB")
 print(f"same rows from pickle.loads: {loaded.sample(200, random_state=7).equals(expected)}")
 print(f"same history: {loaded.history_frame().equals(synthesizer.history_frame())}")
 
@@ -48,31 +47,30 @@ print(f"same history: {loaded.history_frame().equals(synthesizer.history_frame()
 # ## In a file, for another process
 #
 # The usual case: one program fits, another one samples, later or elsewhere. What the second one
-# needs is below: this package, the file, and no data.
+# needs is below: this package, the file, and no data. `joblib.dump` compresses if it is told to.
 
 sampling_program = """
 import os, sys
 import joblib
 
-source, target = sys.argv[1:]
-synthesizer = joblib.load(source)
-rows = synthesizer.sample(200, random_state=7)
-rows.to_pickle(target)
-print(f"process {os.getpid()} loaded {type(synthesizer).__name__} on {synthesizer.device_}")
+for source in sys.argv[1:]:
+    synthesizer = joblib.load(source)
+    synthesizer.sample(200, random_state=7).to_pickle(source + ".rows")
+    print(f"process {os.getpid()} loaded a {type(synthesizer).__name__} and sampled with seed 7")
 """
 
 with tempfile.TemporaryDirectory() as folder:
-    for name, compress in {"plain.joblib": 0, "compressed.joblib": 3}.items():
-        source, target = Path(folder, name), Path(folder, "rows.pickle")
-        joblib.dump(synthesizer, source, compress=compress)
-        print(f"\n{name}: {source.stat().st_size / 1e6:.2f} MB")
-        subprocess.run(
-            [sys.executable, "-c", sampling_program, str(source), str(target)], check=True
-        )
-        rows = pd.read_pickle(target)
+    files = {"plain": Path(folder, "plain.joblib"), "small": Path(folder, "small.joblib")}
+    joblib.dump(synthesizer, files["plain"])
+    joblib.dump(synthesizer, files["small"], compress=3)
+    print(f"\njoblib.dump:             {files['plain'].stat().st_size / 1e6:.2f} MB")
+    print(f"joblib.dump, compress=3: {files['small'].stat().st_size / 1e6:.2f} MB\n", flush=True)
+    subprocess.run([sys.executable, "-c", sampling_program, *map(str, files.values())], check=True)
+    for file in files.values():
+        rows = pd.read_pickle(f"{file}.rows")
         pd.testing.assert_frame_equal(rows, expected)
-        print("its rows are the same, cell by cell and dtype by dtype:")
-        print(rows[shown].head(3).to_string())
+    print("its rows are those of this process, cell by cell and dtype by dtype:")
+    print(rows[shown].head(3).to_string())
 
 # %%
 # ## A seed for each

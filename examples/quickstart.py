@@ -29,7 +29,7 @@ from tabgraa_sklearn import TabGRAASynthesizer
 from tabgraa_sklearn.datasets import load_adult
 
 parser = argparse.ArgumentParser(description="Fit the Adult census table and sample from it.")
-parser.add_argument("--rows", default="4000", help="how many rows to fit, or 'all' (minutes)")
+parser.add_argument("--rows", choices=["4000", "all"], default="4000", help="rows to fit")
 # A notebook's own command line is not meant for this page.
 options = parser.parse_args([] if "ipykernel" in sys.modules else None)
 
@@ -46,8 +46,9 @@ print(f"{len(real):,} rows to learn, {real.shape[1]} columns; {len(unseen):,} ro
 # ## Fit
 #
 # With `verbose=1` there is a line per epoch. "Held out" is what the rows that are set aside for it
-# cost, in nats per row: the lower, the better the table is known. When it stops falling, so does
-# the training, and the best epoch's weights are kept.
+# cost, in nats per row: the lower, the better the table is known. When it no longer falls, the
+# training stops, and the best epoch's weights are kept. "Train" lies above it because rows are
+# learnt the hard way, with dropout and, half of them, with their columns in random order.
 
 synthesizer = TabGRAASynthesizer(max_epochs=max_epochs, random_state=0, verbose=1)
 started = time.perf_counter()

@@ -230,6 +230,7 @@ class CompactBackbone(nn.Module):
     steps: Tensor
     ordered: Tensor
     opens: Tensor
+    fine_start: Tensor
 
     def __init__(
         self,
@@ -276,6 +277,14 @@ class CompactBackbone(nn.Module):
         has_order = np.array([np.isfinite(b).any() for b in layout.bases])
         self.value.data[torch.from_numpy(np.repeat(~has_order, first_sizes))] *= 5.0
         self.curve = nn.Parameter(torch.randn(self.n_columns, n_frequencies_in, width) * 0.1)
+        # Without an order, a second digit shows by embeddings of the pairs; row 0 is for the rest.
+        fine_start, n_fine = np.zeros(int(starts[-1]), dtype=np.int64), 1
+        for column in np.flatnonzero((layout.second >= 0) & ~has_order):
+            size, n_levels = (int(layout.sizes[d[column]]) for d in (layout.first, layout.second))
+            fine_start[starts[column] : starts[column + 1]] = n_fine + n_levels * np.arange(size)
+            n_fine += size * n_levels
+        self.register_buffer("fine_start", torch.from_numpy(fine_start), persistent=False)
+        self.fine = nn.Parameter(torch.randn(n_fine, width) * 0.1) if n_fine > 1 else None
         self.input_dropout = PooledDropout(dropout)
         self.vocabulary = _Vocabulary(
             [torch.from_numpy(layout.positions[d]) for d in layout.first], width, n_frequencies_out
@@ -347,7 +356,11 @@ class CompactBackbone(nn.Module):
         place = self.bases[index] + self.steps[index] * (levels + 0.5)
         basis = _cosines(place, curve.shape[1]) * self.ordered[index][..., None]
         smooth = torch.bmm(basis.transpose(0, 1), curve).transpose(0, 1)
-        return F.embedding(index, self.value) + smooth  # (batch, columns, width)
+        cells = F.embedding(index, self.value) + smooth  # (batch, columns, width)
+        if self.fine is not None:
+            fine = self.fine_start[index]
+            cells = cells + F.embedding(fine + levels * (fine > 0), self.fine)
+        return cells
 
     def hidden(self, token_ids: Tensor, order: Tensor | None = None) -> Tensor:
         """State from which each column is predicted, (batch, n_columns, width).
@@ -495,7 +508,7 @@ class CompactBackbone(nn.Module):
 def _read_off(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
     """Index of each row's uniform number on the cumulative distribution of its logits."""
     if temperature != 1.0:  # relative to the largest logit, so that no temperature overflows
-        logits = (logits - logits.amax(-1, keepdim=True)) / max(temperature, 1e-30)
+        logits = (logits - logits.amax(-1, keepdim=True)) / min(max(temperature, 1e-30), 1e30)
     cumulative = logits.softmax(-1).cumsum(-1)
     # The last column is at most 1 by rounding; scaling by it keeps every draw inside.
     wanted = (uniforms * cumulative[:, -1])[:, None]
