@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
 _MAX_ATOMS = 128
+_END_ROWS = 16  # of a table of 16,000 rows or more
+_END_SHARE = 0.25
 _END_KNOTS = 16  # of the extreme values at either end, each is a knot
 
 
@@ -170,6 +172,13 @@ class Quantiles(Codec):
         self.atoms = values[atoms]
         places = spread(rest, weights, tail_weight)
         self.x_knots, self.u_knots = _knots(rest, places, self.n_bins * self.n_levels)
+        # The rows at each end that may become the end itself, see decode.
+        at_end = min(_END_ROWS, n_rest // 1000)
+        ends = np.cumsum(weights)
+        self.tails = (
+            places[np.searchsorted(ends, at_end)] if at_end and not atoms[0] else -1.0,
+            places[np.searchsorted(ends, n_rest - at_end)] if at_end and not atoms[-1] else 2.0,
+        )
         bins = (np.arange(self.n_bins) + 0.5) / self.n_bins
         at_atoms = self.rank(self.atoms)
         super().__init__(column, self.n_bins + len(self.atoms), np.append(bins, at_atoms))
@@ -224,6 +233,12 @@ class Quantiles(Codec):
         first, second = ids[:, 0], ids[:, 1]
         ranks = (first * self.n_levels + second + uniforms) / (self.n_bins * self.n_levels)
         numbers = self.unrank(np.minimum(ranks, 1.0))
+        # An extreme is one row of the table: most tables drawn would lack it, and have another
+        # range. So some of the rows that fall among the outermost few take it exactly: about
+        # four in a table of the size that was fitted. The later digits of the uniform decide.
+        chosen = (uniforms * 8191.0) % 1.0 < _END_SHARE
+        numbers[chosen & (ranks <= self.tails[0])] = self.x_knots[0]
+        numbers[chosen & (ranks >= self.tails[1]) & (first < self.n_bins)] = self.x_knots[-1]
         missing = first >= self.missing
         is_atom = (first >= self.n_bins) & ~missing
         numbers[is_atom] = self.atoms[first[is_atom] - self.n_bins]

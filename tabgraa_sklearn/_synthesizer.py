@@ -68,7 +68,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
     validation_fraction : float, default=0.05
         Share of the rows that is held out to decide when to stop; at most 20,000 rows.
     n_iter_no_change : int, default=4
-        Training stops when the held-out likelihood has not improved for so many epochs. It is
+        Training stops when the held-out likelihood has not improved for so many epochs, and for
+        200 steps. It is
         the mean of that in the order of sampling and that in random orders, weighted by
         `random_order_share`. The weights of the best epoch are kept.
     dropout : float, default=None
@@ -392,7 +393,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         has_target = len(self.schema_) > self.n_features_in_
         frame = self._check_columns(X)
         if has_target and y is not None:
-            frame[self.schema_.names[-1]] = np.asarray(y)
+            target = _as_column(y)
+            _check_lengths(len(frame), len(target))
+            frame[self.schema_.names[-1]] = target.array
         if len(frame) < N_FOLDS:
             raise ValueError(f"score needs at least {N_FOLDS} rows; got {len(frame)}.")
         frame = frame.sample(min(len(frame), _SCORE_ROWS), random_state=0)
@@ -520,7 +523,6 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
-        tags.input_tags.string = True
         return tags
 
 
@@ -549,7 +551,7 @@ def _join_target(X: Any, y: Any) -> tuple[pd.DataFrame, Container]:
         target = y if isinstance(y, polars.Series) else polars.Series(np.asarray(y))
         _check_lengths(len(frame), len(target))
         return to_frame(X.with_columns(target.alias(str(name))))
-    column = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True))
+    column = _as_column(y)
     _check_lengths(len(frame), len(column))
     frame[name] = column.array
     if container.kind == "array":
@@ -558,6 +560,11 @@ def _join_target(X: Any, y: Any) -> tuple[pd.DataFrame, Container]:
         dtype = np.result_type(*parts) if numeric else np.dtype(object)
         container = dataclasses.replace(container, dtype=dtype)
     return frame, container
+
+
+def _as_column(y: Any) -> pd.Series:
+    keeps_dtype = pd.Series | pd.Index | pd.api.extensions.ExtensionArray
+    return pd.Series(y if isinstance(y, keeps_dtype) else column_or_1d(y, warn=True))
 
 
 def _check_lengths(n_rows: int, n_targets: int) -> None:

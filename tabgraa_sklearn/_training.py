@@ -130,6 +130,7 @@ class Trainer:
     averaging: float = 0.998
     warmup_steps: int = 100
     decay_share: float = 0.2
+    patience_steps: int = 200
     max_grad_norm: float = 1.0
     verbose: int = 0
 
@@ -149,7 +150,8 @@ class Trainer:
             Token ids of shape (n_rows, n_digits) and weights of shape (n_rows,).
         """
         accelerator = Accelerator()
-        self._total_steps = self.max_epochs * math.ceil(len(train[0]) / self.batch_size)
+        steps_per_epoch = math.ceil(len(train[0]) / self.batch_size)
+        self._total_steps = self.max_epochs * steps_per_epoch
         optimizer = torch.optim.AdamW(
             self._parameter_groups(model),
             lr=self.learning_rate,
@@ -179,7 +181,8 @@ class Trainer:
                     best_nats, result.best_epoch = nats, epoch
                     best = copy.deepcopy(average.state_dict())
                 self._report(entry, result.best_epoch)
-                if epoch - result.best_epoch >= self.n_iter_no_change:
+                idle = epoch - result.best_epoch
+                if idle >= self.n_iter_no_change and idle * steps_per_epoch >= self.patience_steps:
                     result.stop_reason = "no improvement"
                     break
         except KeyboardInterrupt:
@@ -287,10 +290,11 @@ class Trainer:
         per_epoch = entry["elapsed_seconds"] / entry["epoch"]
         patience = self.n_iter_no_change - (entry["epoch"] - best_epoch)
         most = min(self.max_epochs - entry["epoch"], max(patience, 0))
+        held_out = " / ".join(f"{entry[name]:.4f}" for name in self.validation)
         print(
             f"epoch {entry['epoch']}/{self.max_epochs}"
             f"  train {entry['train_nats']:.4f}"
-            f"  held out {entry['validation_nats']:.4f} nats per row"
+            f"  held out {held_out} nats per row"
             f"  {entry['rows_per_second']:,.0f} rows/s"
             f"  at most {per_epoch * (self.max_epochs - entry['epoch']):.0f} s left"
             f" ({per_epoch * most:.0f} s without improvement)",

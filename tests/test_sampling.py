@@ -1,0 +1,219 @@
+"""Exactly n rows, the same for the same seed whatever the batch size, in bounded memory."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tabgraa_sklearn._backbone import CompactBackbone, compact_config
+from tabgraa_sklearn._layout import TokenLayout
+from tabgraa_sklearn._sampling import row_uniforms, sample_tokens
+
+
+def make_backbone(n_columns=3, size=5):
+    places = [np.full(size, math.nan)] * n_columns
+    layout = TokenLayout(
+        sizes=np.full(n_columns, size),
+        columns=np.arange(n_columns),
+        positions=places,
+        bases=places,
+        steps=[np.zeros(size)] * n_columns,
+        allowed=[None] * n_columns,
+    )
+    torch.manual_seed(0)
+    return CompactBackbone(layout, compact_config(n_columns, width=32, n_layers=1))
+
+
+def draw(backbone, n_samples, **settings):
+    order = list(range(backbone.n_columns))
+    defaults = {"seed": 0, "order": order, "precision": torch.float32}
+    return list(sample_tokens(backbone, n_samples, **{**defaults, **settings}))
+
+
+# -- uniform numbers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 1), (0, 1024), (1023, 1025), (1024, 1025), (5, 3000), (2048, 4096)]
+)
+def test_a_row_has_the_same_numbers_in_every_range(start, stop):
+    table = row_uniforms(7, 0, 5000, 3)
+    assert table.shape == (5000, 3)
+    np.testing.assert_array_equal(row_uniforms(7, start, stop, 3), table[start:stop])
+
+
+def test_numbers_are_uniform_and_differ_between_rows_and_seeds():
+    table = row_uniforms(7, 0, 5000, 4)
+    assert ((table >= 0) & (table < 1)).all()
+    assert len(np.unique(table)) == table.size
+    np.testing.assert_allclose(table.mean(0), 0.5, atol=0.02)
+    assert not np.isin(row_uniforms(8, 0, 5000, 4), table).any()
+
+
+# -- token ids ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 100, 1024, 2500, 10**6])
+def test_token_ids_do_not_depend_on_the_batch_size(batch_size):
+    backbone = make_backbone()
+    expected_ids, expected_uniforms = draw(backbone, 4000)[0]
+    parts = draw(backbone, 4000, batch_size=batch_size)
+    np.testing.assert_array_equal(np.concatenate([ids for ids, _ in parts]), expected_ids)
+    np.testing.assert_array_equal(np.concatenate([u for _, u in parts]), expected_uniforms)
+    # Batches bound the memory: none is larger than asked for, up to a block of the model.
+    assert max(len(ids) for ids, _ in parts) <= max(batch_size, 1024)
+    assert len(parts) == math.ceil(4000 / max(min(batch_size, 4000) // 1024 * 1024, 1024)) or (
+        batch_size > 4000 and len(parts) == 1
+    )
+
+
+@pytest.mark.parametrize("n_columns", [3, 200])
+def test_the_model_never_sees_more_rows_than_a_block(monkeypatch, n_columns):
+    backbone, sizes = make_backbone(n_columns), []
+    original = backbone.draw
+
+    def record(uniforms, *rest):
+        sizes.append(tuple(uniforms.shape))
+        return original(uniforms, *rest)
+
+    monkeypatch.setattr(backbone, "draw", record)
+    parts = draw(backbone, 1500)
+    block = {3: 1024, 200: 256}[n_columns]  # at most 65,536 cells of a wide table
+    assert sizes == [(block, n_columns)] * math.ceil(1500 / block)
+    assert [ids.shape for ids, _ in parts] == [(1500, n_columns)]
+
+
+def test_uniforms_of_tokens_and_of_cells_are_apart():
+    backbone = make_backbone()
+    ((ids, uniforms),) = draw(backbone, 100, seed=3)
+    table = row_uniforms(3, 0, 100, 6)
+    assert ids.shape == uniforms.shape == (100, 3)
+    np.testing.assert_array_equal(uniforms, table[:, 3:])
+
+
+def test_sampling_leaves_no_gradients_and_no_training_mode():
+    backbone = make_backbone().train()
+    draw(backbone, 10)
+    assert not backbone.training
+    assert all(parameter.grad is None for parameter in backbone.parameters())
+
+
+# -- rows --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 3, 1023, 1024, 1025, 2049])
+def test_exactly_as_many_rows_as_asked_for(fitted, table, n_samples):
+    rows = fitted.sample(n_samples, random_state=0)
+    assert rows.shape == (n_samples, table.shape[1])
+    assert rows.index.equals(pd.RangeIndex(n_samples))
+    pd.testing.assert_series_equal(rows.dtypes, table.dtypes)
+
+
+def test_one_row_is_the_default(fitted):
+    assert len(fitted.sample()) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1024, 10**9, np.int64(5)])
+def test_the_same_seed_gives_the_same_rows_whatever_the_batch_size(fitted, batch_size):
+    expected = fitted.sample(1500, random_state=4)
+    rows = fitted.sample(1500, random_state=4, batch_size=batch_size)
+    pd.testing.assert_frame_equal(rows, expected)
+
+
+def test_random_states_of_the_same_seed_give_the_same_rows(fitted):
+    expected = fitted.sample(20, random_state=4)
+    rows = fitted.sample(20, random_state=np.random.RandomState(4))
+    pd.testing.assert_frame_equal(rows, expected)
+    assert not fitted.sample(20, random_state=5).equals(expected)
+
+
+def test_without_a_seed_every_call_gives_new_rows_and_the_sequence_repeats(tiny, table):
+    sequences = []
+    for _ in range(2):
+        model = tiny().fit(table)
+        sequences.append([model.sample(20) for _ in range(3)])
+    for one, other in zip(*sequences, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    first, second, third = sequences[0]
+    assert not (first.equals(second) or second.equals(third) or first.equals(third))
+
+
+def test_a_call_with_a_seed_leaves_the_sequence_alone(tiny, table):
+    one, other = tiny().fit(table), tiny().fit(table)
+    one.sample(5)
+    other.sample(5)
+    other.sample(5, random_state=1)
+    pd.testing.assert_frame_equal(one.sample(5), other.sample(5))
+
+
+def test_rows_of_a_large_sample_differ(fitted):
+    rows = fitted.sample(3000, random_state=0)
+    blocks = [rows.iloc[low : low + 1000].reset_index(drop=True) for low in (0, 1000, 2000)]
+    assert not blocks[0].equals(blocks[1])
+    assert not blocks[1].equals(blocks[2])
+
+
+def entropy(column):
+    shares = column.value_counts(normalize=True)
+    return float(-(shares * np.log(shares.where(shares > 0, 1))).sum())
+
+
+def test_temperature_sharpens_and_flattens(fitted):
+    entropies = [
+        entropy(fitted.sample(2000, random_state=0, temperature=temperature)["count"])
+        for temperature in (0.3, 1.0, 3.0, 1e9)
+    ]
+    assert entropies == sorted(entropies)
+    assert entropies[0] < entropies[1] - 0.1
+    assert entropies[3] == pytest.approx(math.log(6), abs=0.01)  # any of the six counts
+
+
+def test_a_tiny_temperature_gives_one_row(fitted):
+    rows = fitted.sample(200, random_state=0, temperature=1e-9)
+    assert rows.astype(str).drop_duplicates().shape[0] == 1
+
+
+# -- bad input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.0, "5", None, True, math.nan])
+def test_bad_n_samples(fitted, value):
+    message = f"The 'n_samples' parameter of sample must be an int of at least 1. Got {value!r} "
+    with pytest.raises(ValueError) as raised:
+        fitted.sample(value)
+    assert str(raised.value) == f"{message}instead."
+
+
+@pytest.mark.parametrize("value", [0, -1.0, math.inf, math.nan, "hot", None, True])
+def test_bad_temperature(fitted, value):
+    with pytest.raises(ValueError) as raised:
+        fitted.sample(2, temperature=value)
+    assert str(raised.value) == (
+        "The 'temperature' parameter of sample must be a finite number greater than 0. "
+        f"Got {value!r} instead."
+    )
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "8", False])
+def test_bad_batch_size(fitted, value):
+    with pytest.raises(ValueError) as raised:
+        fitted.sample(2, batch_size=value)
+    assert str(raised.value) == (
+        "The 'batch_size' parameter of sample must be None or an int of at least 1. "
+        f"Got {value!r} instead."
+    )
+
+
+@pytest.mark.parametrize("value", ["seed", 1.5, -1])
+def test_bad_random_state(fitted, value):
+    with pytest.raises(ValueError, match=r"seed|Seed"):
+        fitted.sample(2, random_state=value)
+
+
+def test_a_refused_call_leaves_the_sequence_alone(tiny, table):
+    one, other = tiny().fit(table), tiny().fit(table)
+    with pytest.raises(ValueError, match="n_samples"):
+        other.sample(0)
+    pd.testing.assert_frame_equal(one.sample(5), other.sample(5))
