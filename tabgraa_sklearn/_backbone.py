@@ -277,12 +277,12 @@ class CompactBackbone(nn.Module):
         has_order = np.array([np.isfinite(b).any() for b in layout.bases])
         self.value.data[torch.from_numpy(np.repeat(~has_order, first_sizes))] *= 5.0
         self.curve = nn.Parameter(torch.randn(self.n_columns, n_frequencies_in, width) * 0.1)
-        # Without an order, a second digit shows by embeddings of the pairs; row 0 is for the rest.
+        # Without an order, the second digit is read off an embedding of its own; row 0 is for
+        # the columns that need none.
         fine_start, n_fine = np.zeros(int(starts[-1]), dtype=np.int64), 1
-        for column in np.flatnonzero((layout.second >= 0) & ~has_order):
-            size, n_levels = (int(layout.sizes[d[column]]) for d in (layout.first, layout.second))
-            fine_start[starts[column] : starts[column + 1]] = n_fine + n_levels * np.arange(size)
-            n_fine += size * n_levels
+        for wide in np.flatnonzero((layout.second >= 0) & ~has_order):
+            fine_start[starts[wide] : starts[wide + 1]] = n_fine
+            n_fine += int(layout.sizes[layout.second[wide]])
         self.register_buffer("fine_start", torch.from_numpy(fine_start), persistent=False)
         self.fine = nn.Parameter(torch.randn(n_fine, width) * 0.1) if n_fine > 1 else None
         self.input_dropout = PooledDropout(dropout)
@@ -302,8 +302,8 @@ class CompactBackbone(nn.Module):
         # Where a second digit applies, it may still be barred from some tokens (the last group of
         # a column of many categories is shorter); where it does not, it is certain.
         opens, barred = [], {}
-        for column, digit in enumerate(layout.second):
-            allowed = layout.allowed[digit] if digit >= 0 else None
+        for column, after in enumerate(layout.second.tolist()):
+            allowed = layout.allowed[after] if after >= 0 else None
             if allowed is None:
                 opens.append(np.zeros(first_sizes[column], dtype=bool))
                 continue
@@ -476,40 +476,68 @@ class CompactBackbone(nn.Module):
             batch, self.layout.n_digits, dtype=torch.long, device=uniforms.device
         )
         cache = DynamicCache()
-        inputs = self.begin.expand(batch, -1)
+        # Rows that began alike share one computation until they part: `prefix` says which.
+        inputs = self.begin[None]
+        prefix = torch.zeros(batch, dtype=torch.long, device=uniforms.device)
         for step, column in enumerate(order):
             states = self._transform((inputs + self.asked[column])[:, None], cache)[:, 0]
             digit = int(self.layout.first[column])
             weights, bias = tables[0]
             rows = self.vocabulary.slot(column)
             logits = (states @ weights[rows].T).to(bias.dtype) + bias[rows]
-            first = _read_off(logits, uniforms[:, digit], temperature)
+            first = _read_off(logits / temperature, uniforms[:, digit], prefix)
             token_ids[:, digit] = first
             level = torch.zeros_like(first)
             index = first + self.first_start[column]
+            n_levels = 1
             if column in self.two_digit:
                 weights, bias = tables[1]
                 rows = self.level_vocabulary.slot(self.two_digit.index(column))
-                inner = self._level_states(states, index)
+                n_levels = rows.stop - rows.start
+                inner = self._level_states(states[prefix], index)
                 logits = (inner @ weights[rows].T).to(bias.dtype) + bias[rows]
                 barred = self._barred(column, first)
                 if barred is not None:
-                    logits = logits.masked_fill(barred < 0, -math.inf)
-                level = _read_off(logits, uniforms[:, digit + 1], temperature)
+                    logits = logits + barred
+                level = _read_off(logits / temperature, uniforms[:, digit + 1])
                 level = level * self.opens[index]
                 token_ids[:, digit + 1] = level
-            if step + 1 < len(order):
-                inputs = self._embed_cells(
-                    index[:, None], level[:, None], self.curve[column : column + 1]
-                )[:, 0]
+            if step + 1 == len(order):
+                break
+            if len(states) < batch:
+                keys = (prefix * self.vocabulary.sizes[column] + first) * n_levels + level
+                kept, parted = _first_of_each(keys)
+                if len(kept) > batch // 2:
+                    kept = parted = torch.arange(batch, device=keys.device)
+                cache.batch_select_indices(prefix[kept])
+                index, level, prefix = index[kept], level[kept], parted
+            inputs = self._embed_cells(
+                index[:, None], level[:, None], self.curve[column : column + 1]
+            )[:, 0]
         return token_ids
 
 
-def _read_off(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
-    """Index of each row's uniform number on the cumulative distribution of its logits."""
-    if temperature != 1.0:  # relative to the largest logit, so that no temperature overflows
-        logits = (logits - logits.amax(-1, keepdim=True)) / min(max(temperature, 1e-30), 1e30)
+def _first_of_each(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each distinct key stands first, and the number of each key among the distinct."""
+    distinct, number = keys.unique(return_inverse=True)
+    places = torch.arange(len(keys), device=keys.device)
+    first = places.new_full((len(distinct),), len(keys))
+    return first.scatter_reduce(0, number, places, "amin"), number
+
+
+def _read_off(logits: Tensor, uniforms: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Index of each uniform number on the cumulative distribution of its logits.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_distributions, size)
+    uniforms : Tensor of shape (batch,)
+    rows : Tensor of shape (batch,), optional
+        Which distribution each number belongs to; None: one each.
+    """
     cumulative = logits.softmax(-1).cumsum(-1)
+    if rows is not None and len(cumulative) < len(rows):
+        cumulative = cumulative[rows]
     # The last column is at most 1 by rounding; scaling by it keeps every draw inside.
     wanted = (uniforms * cumulative[:, -1])[:, None]
     chosen = torch.searchsorted(cumulative, wanted, right=True)[:, 0]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from ._backbone import CompactBackbone
 from ._device import autocast
@@ -58,24 +61,39 @@ def sample_tokens(
     """
     layout = backbone.layout
     device = backbone.begin.device
-    largest = 1024 if device.type == "cpu" else 16384
     # Wide rows take smaller blocks: the cache grows with the columns.
-    while largest > 64 and largest * layout.n_columns > (1 << 16) * (largest // 1024 or 1):
+    largest, most_cells = (1024, 1 << 16) if device.type == "cpu" else (16384, 1 << 20)
+    while largest > 64 and largest * layout.n_columns > most_cells:
         largest //= 2
     block = min(largest, 1 << max(n_samples - 1, 0).bit_length())
     rows_at_once = max(block, batch_size // block * block)
-    backbone.eval()
-    with torch.inference_mode(), autocast(device, precision):
-        tables = backbone.output_tables(precision)
-        for start in range(0, n_samples, rows_at_once):
-            stop = min(start + rows_at_once, n_samples)
-            uniforms = row_uniforms(seed, start, stop, layout.n_digits + layout.n_columns)
-            drawn = np.empty((stop - start, layout.n_digits), dtype=np.int64)
-            for low in range(0, stop - start, block):
-                part = uniforms[low : low + block, : layout.n_digits]
-                padded = np.zeros((block, layout.n_digits), dtype=np.float32)
-                # Rounding to float32 may give 1, which is no number of [0, 1).
-                padded[: len(part)] = np.minimum(part, np.float32(1 - 2**-24))
-                ids = backbone.draw(torch.from_numpy(padded).to(device), order, tables, temperature)
-                drawn[low : low + len(part)] = ids[: len(part)].cpu().numpy()
-            yield drawn, uniforms[:, layout.n_digits :]
+    model = _with_products_in(backbone, precision).eval()
+    tables = None
+    for start in range(0, n_samples, rows_at_once):
+        stop = min(start + rows_at_once, n_samples)
+        uniforms = row_uniforms(seed, start, stop, layout.n_digits + layout.n_columns)
+        padded = np.zeros((-(-(stop - start) // block) * block, layout.n_digits), dtype=np.float32)
+        # Rounding to float32 may give 1, which is no number of [0, 1).
+        highest = np.float32(1 - 2**-24)
+        padded[: stop - start] = np.minimum(uniforms[:, : layout.n_digits], highest)
+        with torch.inference_mode(), autocast(device, precision):
+            tables = tables or model.output_tables(precision)
+            drawn = [
+                model.draw(part.to(device), order, tables, temperature).cpu()
+                for part in torch.from_numpy(padded).split(block)
+            ]
+        yield torch.cat(drawn).numpy()[: stop - start], uniforms[:, layout.n_digits :]
+
+
+def _with_products_in(backbone: CompactBackbone, precision: torch.dtype) -> CompactBackbone:
+    """Copy a model with the weights of its matrix products in `precision`.
+
+    Autocast would convert them again at every step.
+    """
+    if precision is torch.float32:
+        return backbone
+    model = copy.deepcopy(backbone)
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, Conv1D)):
+            module.to(precision)
+    return model

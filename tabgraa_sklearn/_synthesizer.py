@@ -59,10 +59,10 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         the table. A configuration must belong to a causal model that accepts
         ``inputs_embeds``; it is trained from scratch.
     max_epochs : int, default=None
-        Passes over the table at the most. None: from 8 for very large tables to 300 for very
+        Passes over the table at the most. None: from 3 for very large tables to 300 for very
         small ones.
     learning_rate : float, default=None
-        Step size of AdamW. None: %(rate)s.
+        Step size of AdamW. None: 0.0025 to 0.005, the larger the table the more.
     batch_size : int, default=None
         Rows per step. None: between 16 and 256, following the numbers of rows and columns.
     validation_fraction : float, default=0.05
@@ -74,7 +74,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         `random_order_share`. The weights of the best epoch are kept.
     dropout : float, default=None
         Share of activations that is dropped in training. None: the smaller the table the more.
-    random_order_share : float, default=0.5
+    random_order_share : float, default=0.4
         Share of batches that are learnt with the columns in random order instead of in the order
         in which rows are sampled. Above 0, the one model can also predict any column from any
         others.
@@ -164,7 +164,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         validation_fraction: float = 0.05,
         n_iter_no_change: int = 4,
         dropout: float | None = None,
-        random_order_share: float = 0.5,
+        random_order_share: float = 0.4,
         column_kinds: Mapping[Hashable, str] | None = None,
         device: str | torch.device | None = None,
         precision: str | None = None,

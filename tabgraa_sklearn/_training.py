@@ -129,7 +129,7 @@ class Trainer:
     weight_decay: float = 0.01
     averaging: float = 0.998
     warmup_steps: int = 100
-    decay_share: float = 0.2
+    decay_share: float = 0.4
     patience_steps: int = 200
     max_grad_norm: float = 1.0
     verbose: int = 0
