@@ -485,7 +485,7 @@ class CompactBackbone(nn.Module):
             weights, bias = tables[0]
             rows = self.vocabulary.slot(column)
             logits = (states @ weights[rows].T).to(bias.dtype) + bias[rows]
-            first = _read_off(logits / temperature, uniforms[:, digit], prefix)
+            first = _read_off(logits, uniforms[:, digit], temperature, prefix)
             token_ids[:, digit] = first
             level = torch.zeros_like(first)
             index = first + self.first_start[column]
@@ -498,8 +498,8 @@ class CompactBackbone(nn.Module):
                 logits = (inner @ weights[rows].T).to(bias.dtype) + bias[rows]
                 barred = self._barred(column, first)
                 if barred is not None:
-                    logits = logits + barred
-                level = _read_off(logits / temperature, uniforms[:, digit + 1])
+                    logits = logits.masked_fill(barred < 0, -math.inf)
+                level = _read_off(logits, uniforms[:, digit + 1], temperature)
                 level = level * self.opens[index]
                 token_ids[:, digit + 1] = level
             if step + 1 == len(order):
@@ -525,16 +525,21 @@ def _first_of_each(keys: Tensor) -> tuple[Tensor, Tensor]:
     return first.scatter_reduce(0, number, places, "amin"), number
 
 
-def _read_off(logits: Tensor, uniforms: Tensor, rows: Tensor | None = None) -> Tensor:
+def _read_off(
+    logits: Tensor, uniforms: Tensor, temperature: float = 1.0, rows: Tensor | None = None
+) -> Tensor:
     """Index of each uniform number on the cumulative distribution of its logits.
 
     Parameters
     ----------
     logits : Tensor of shape (n_distributions, size)
     uniforms : Tensor of shape (batch,)
+    temperature : float
     rows : Tensor of shape (batch,), optional
         Which distribution each number belongs to; None: one each.
     """
+    if temperature != 1.0:  # relative to the largest logit, so that no temperature overflows
+        logits = (logits - logits.amax(-1, keepdim=True)) / min(max(temperature, 1e-30), 1e30)
     cumulative = logits.softmax(-1).cumsum(-1)
     if rows is not None and len(cumulative) < len(rows):
         cumulative = cumulative[rows]
