@@ -164,6 +164,37 @@ class _Vocabulary(nn.Module):
         counts = np.bincount(tokens, weights, minlength=self.sizes[slot]) + 0.1
         self.bias[self.slot(slot)] = torch.from_numpy(np.log(counts / counts.sum())).to(self.bias)
 
+    @torch.no_grad()
+    def expected_counts(self, hidden: Tensor, weights: Tensor) -> Tensor:
+        """Sum over rows of the probability of each token, (n_tokens,), float64.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (batch, n_slots, width)
+        weights : Tensor of shape (batch, n_slots)
+            How often each cell counts.
+        """
+        tables = self.weights()
+        counts = []
+        for slot in range(len(self.sizes)):
+            rows = self.slot(slot)
+            logits = (hidden[:, slot] @ tables[rows].to(hidden.dtype).T).to(self.bias.dtype)
+            probabilities = (logits + self.bias[rows]).softmax(-1)
+            counts.append((weights[:, slot] @ probabilities).double())
+        return torch.cat(counts)
+
+    @torch.no_grad()
+    def observed_counts(self, tokens: Tensor, weights: Tensor) -> Tensor:
+        """Sum over rows of the weights of each token, (n_tokens,), float64."""
+        starts = torch.tensor(self.starts[:-1], device=tokens.device)
+        counts = weights.new_zeros(self.starts[-1], dtype=torch.float64)
+        return counts.index_add(0, (tokens + starts).flatten(), weights.double().flatten())
+
+    @torch.no_grad()
+    def shift_bias(self, observed: Tensor, expected: Tensor) -> None:
+        """Move each token's bias by the logarithm of how much too rare it is."""
+        self.bias.add_(((observed + 0.5) / (expected + 0.5)).log().to(self.bias))
+
     def weights(self) -> Tensor:
         """Output embeddings of all tokens, (n_tokens, width)."""
         basis = cast(Tensor, self.basis)
@@ -332,6 +363,47 @@ class CompactBackbone(nn.Module):
             if second >= 0:
                 place = self.two_digit.index(column)
                 self.level_vocabulary.set_marginals(place, token_ids[:, second], weights)
+
+    @torch.no_grad()
+    def match_marginals(self, token_ids: Tensor, weights: Tensor, order: Tensor) -> None:
+        """Set the output biases so that each token is as frequent as in the rows given.
+
+        At the maximum of the likelihood the mean probability of a token is its frequency: that
+        is where the derivative by its bias is 0. Weights averaged over the steps of a stochastic
+        search are near that point and not at it. Two rounds of iterative scaling reach it at the
+        cost of two passes without gradients.
+
+        Parameters
+        ----------
+        token_ids : Tensor of shape (n_rows, n_digits)
+        weights : Tensor of shape (n_rows,)
+        order : Tensor of shape (n_columns,)
+            The order in which rows are drawn.
+        """
+        self.eval()
+        device = self.begin.device
+        for _ in range(2):
+            sums: list[Tensor] = []
+            for ids, share in zip(token_ids.split(1024), weights.split(1024), strict=True):
+                ids, share = ids.to(device, torch.long), share.to(device)[:, None]
+                states = self.hidden(ids, order.expand(len(ids), -1))
+                first = ids[:, self.first]
+                each = share.expand(first.shape)
+                parts = [
+                    self.vocabulary.observed_counts(first, each),
+                    self.vocabulary.expected_counts(states, each),
+                ]
+                if self.two_digit:
+                    index = (first + self.start)[:, self.two]
+                    inner = self._level_states(states[:, self.two], index)
+                    open_ = share * self.opens[index]
+                    levels = ids[:, self.second]
+                    parts.append(self.level_vocabulary.observed_counts(levels, open_))
+                    parts.append(self.level_vocabulary.expected_counts(inner, open_))
+                sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
+            self.vocabulary.shift_bias(sums[0], sums[1])
+            if self.two_digit:
+                self.level_vocabulary.shift_bias(sums[2], sums[3])
 
     # -- the row as a sequence -------------------------------------------------------------
 

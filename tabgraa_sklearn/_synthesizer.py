@@ -28,7 +28,7 @@ from sklearn.utils.validation import (
 from transformers import PretrainedConfig
 
 from ._backbone import CompactBackbone, compact_config
-from ._device import choose_device, choose_precision, private_torch_seed
+from ._device import autocast, choose_device, choose_precision, private_torch_seed
 from ._features import to_features
 from ._frames import Container, check_frame, to_frame
 from ._layout import TokenLayout
@@ -41,6 +41,7 @@ from ._training import Trainer, mixed_order_loss, nats_per_row
 __all__ = ["TabGRAASynthesizer"]
 
 _SCORE_ROWS = 10_000  # rows of each kind that `score` compares at the most
+_MATCHED_ROWS = 100_000  # rows whose marginal frequencies the output is fitted to
 _BATCH_ROWS = 65_536  # rows that `sample` works on at once
 
 
@@ -225,7 +226,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             frame, weights = frame[kept].reset_index(drop=True), weights[kept]
             weights = weights / weights.mean()
 
-        random = check_random_state(self.random_state)
+        random = _generator(self.random_state)
         tokenizer = TableTokenizer(column_kinds=self.column_kinds).fit(frame)
         layout = _layout(tokenizer)
         seed = int(random.randint(2**31 - 1))
@@ -234,6 +235,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             train, held_out = self._split(tokenizer.encode(frame), weights, seed)
             model.start_from(train[0].numpy(), train[1].numpy())
             result = trainer.run(model, train, held_out)
+            order = torch.from_numpy(layout.shortest_first).to(device)
+            with autocast(device, precision):
+                model.match_marginals(train[0][:_MATCHED_ROWS], train[1][:_MATCHED_ROWS], order)
 
         if result.stop_reason == "interrupted":
             warnings.warn(
@@ -260,7 +264,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         self._container = container
         self._tokenizer = tokenizer
         self._n_rows = len(frame)
-        self._random = random
+        self._random = np.random.RandomState(random.randint(2**31 - 1))
         return self
 
     def sample(
@@ -279,7 +283,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             Exactly so many rows come back.
         random_state : int, RandomState instance or None, default=None
             The same seed gives the same rows, whatever the batch size. None: new rows at every
-            call, and the same sequence of calls after the same seeded fit.
+            call, and the same sequence of calls after the same seeded fit; copies loaded from
+            one pickle go on with one and the same sequence.
         temperature : float, default=1.0
             Divides the logits: below 1 the likely becomes likelier, above 1 less so.
         batch_size : int, default=None
@@ -310,7 +315,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             _check_parameter(
                 "batch_size", batch_size, Integral, lambda n: n >= 1, "None or an int of at least 1"
             )
-        random = self._random if random_state is None else check_random_state(random_state)
+        random = self._random if random_state is None else _generator(random_state)
         frame = self._draw(
             int(n_samples),
             seed=int(random.randint(2**31 - 1)),
@@ -483,7 +488,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         if frame.shape[1] == len(names) > self.n_features_in_:
             features = frame.columns if container.kind == "array" else names
         else:
-            _check_feature_names(self, X, reset=False)
+            if len({isinstance(name, str) for name in frame.columns}) == 1:  # else it would raise
+                _check_feature_names(self, X, reset=False)
             if frame.shape[1] != self.n_features_in_:
                 _check_n_features(self, X, reset=False)
             features = names[: self.n_features_in_]
@@ -526,6 +532,13 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         return tags
 
 
+def _generator(random_state: int | np.random.RandomState | None) -> np.random.RandomState:
+    """Give a generator; None: a fresh one, where scikit-learn would take the caller's global."""
+    if random_state is None:
+        return np.random.RandomState()
+    return check_random_state(random_state)
+
+
 def _layout(tokenizer: TableTokenizer) -> TokenLayout:
     tables = [tokenizer.position_tables(column.name) for column in tokenizer.schema_]
     return TokenLayout(
@@ -541,6 +554,8 @@ def _layout(tokenizer: TableTokenizer) -> TokenLayout:
 def _join_target(X: Any, y: Any) -> tuple[pd.DataFrame, Container]:
     """Give `X` with `y` as its last column."""
     frame, container = to_frame(X)
+    if frame.shape[1] == 0:
+        check_frame(frame)  # `y` alone would be a table, but not what was meant
     named = getattr(y, "name", None)
     name = "target" if named is None or named == "" else named
     if name in frame.columns:
