@@ -165,7 +165,9 @@ class _Vocabulary(nn.Module):
         self.bias[self.slot(slot)] = torch.from_numpy(np.log(counts / counts.sum())).to(self.bias)
 
     @torch.no_grad()
-    def expected_counts(self, hidden: Tensor, weights: Tensor) -> Tensor:
+    def expected_counts(
+        self, hidden: Tensor, weights: Tensor, extra: list[Tensor | None]
+    ) -> Tensor:
         """Sum over rows of the probability of each token, (n_tokens,), float64.
 
         Parameters
@@ -173,13 +175,17 @@ class _Vocabulary(nn.Module):
         hidden : Tensor of shape (batch, n_slots, width)
         weights : Tensor of shape (batch, n_slots)
             How often each cell counts.
+        extra : list of n_slots entries
+            As in :meth:`log_prob`.
         """
         tables = self.weights()
         counts = []
         for slot in range(len(self.sizes)):
             rows = self.slot(slot)
             logits = (hidden[:, slot] @ tables[rows].to(hidden.dtype).T).to(self.bias.dtype)
-            probabilities = (logits + self.bias[rows]).softmax(-1)
+            logits = logits + self.bias[rows]
+            mask = extra[slot]
+            probabilities = (logits if mask is None else logits + mask).softmax(-1)
             counts.append((weights[:, slot] @ probabilities).double())
         return torch.cat(counts)
 
@@ -391,15 +397,16 @@ class CompactBackbone(nn.Module):
                 each = share.expand(first.shape)
                 parts = [
                     self.vocabulary.observed_counts(first, each),
-                    self.vocabulary.expected_counts(states, each),
+                    self.vocabulary.expected_counts(states, each, [None] * self.n_columns),
                 ]
                 if self.two_digit:
                     index = (first + self.start)[:, self.two]
                     inner = self._level_states(states[:, self.two], index)
                     open_ = share * self.opens[index]
                     levels = ids[:, self.second]
+                    masks = [self._barred(c, first[:, c]) for c in self.two_digit]
                     parts.append(self.level_vocabulary.observed_counts(levels, open_))
-                    parts.append(self.level_vocabulary.expected_counts(inner, open_))
+                    parts.append(self.level_vocabulary.expected_counts(inner, open_, masks))
                 sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
             self.vocabulary.shift_bias(sums[0], sums[1])
             if self.two_digit:

@@ -232,6 +232,40 @@ def test_start_from_makes_a_fresh_model_the_independent_one():
         np.testing.assert_allclose(logs[:, column], expected, rtol=1e-5)
 
 
+def test_matched_marginals_are_those_of_the_rows():
+    layout = hand_layout()
+    model, rows = make_model(layout, compact()), all_rows(layout)
+    random = np.random.default_rng(0)
+    ids, weights = rows[random.integers(0, len(rows), 3000)], torch.rand(3000).double()
+    order = torch.tensor([2, 0, 3, 1])
+
+    def mean_probabilities(column):
+        """By the model: each token of a column in turn, the columns before it as they are."""
+        out = []
+        for cell in cells_of(layout, column):
+            changed = ids.clone()
+            for place, token in zip(
+                (layout.first[column], layout.second[column]), cell, strict=False
+            ):
+                changed[:, place] = token
+            with torch.no_grad():
+                out.append(
+                    (model(changed, order.expand(3000, -1))[:, column].exp() @ weights).item()
+                )
+        return np.array(out) / weights.sum().item()
+
+    def frequencies(column):
+        digits = [d for d in (layout.first[column], layout.second[column]) if d >= 0]
+        same = [(ids[:, digits] == torch.tensor(cell)).all(1) for cell in cells_of(layout, column)]
+        return np.array([weights[rows].sum().item() for rows in same]) / weights.sum().item()
+
+    before = [np.abs(mean_probabilities(c) - frequencies(c)).sum() for c in (0, 3)]
+    model.match_marginals(ids, weights, order)
+    after = [np.abs(mean_probabilities(c) - frequencies(c)).sum() for c in (0, 3)]
+    assert min(before) > 0.1  # random weights are far from the frequencies
+    assert max(a / b for a, b in zip(after, before, strict=True)) < 0.15
+
+
 # -- draws -------------------------------------------------------------------------------------
 
 

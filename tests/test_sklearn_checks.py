@@ -1,8 +1,6 @@
 """scikit-learn's own checks of estimators."""
 
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from transformers import GPT2Config
 
 from tabgraa_sklearn import TabGRAASynthesizer
 
