@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from ._layout import TokenLayout
+from ._sizes import rows_per_pass
 
 __all__ = ["CompactBackbone", "compact_config"]
 
@@ -168,7 +169,7 @@ class _Vocabulary(nn.Module):
     def expected_counts(
         self, hidden: Tensor, weights: Tensor, extra: list[Tensor | None]
     ) -> Tensor:
-        """Sum over rows of the probability of each token, (n_tokens,), float64.
+        """Sum over rows of the probability of each token, (n_tokens,), float64 on the CPU.
 
         Parameters
         ----------
@@ -186,15 +187,15 @@ class _Vocabulary(nn.Module):
             logits = logits + self.bias[rows]
             mask = extra[slot]
             probabilities = (logits if mask is None else logits + mask).softmax(-1)
-            counts.append((weights[:, slot] @ probabilities).double())
-        return torch.cat(counts)
+            counts.append((weights[:, slot] @ probabilities).cpu())
+        return torch.cat(counts).double()
 
     @torch.no_grad()
     def observed_counts(self, tokens: Tensor, weights: Tensor) -> Tensor:
-        """Sum over rows of the weights of each token, (n_tokens,), float64."""
-        starts = torch.tensor(self.starts[:-1], device=tokens.device)
-        counts = weights.new_zeros(self.starts[-1], dtype=torch.float64)
-        return counts.index_add(0, (tokens + starts).flatten(), weights.double().flatten())
+        """Sum over rows of the weights of each token, (n_tokens,), float64 on the CPU."""
+        places = (tokens.cpu() + torch.tensor(self.starts[:-1])).flatten()
+        counts = torch.zeros(self.starts[-1], dtype=torch.float64)
+        return counts.index_add(0, places, weights.cpu().double().flatten())
 
     @torch.no_grad()
     def shift_bias(self, observed: Tensor, expected: Tensor) -> None:
@@ -388,9 +389,10 @@ class CompactBackbone(nn.Module):
         """
         self.eval()
         device = self.begin.device
+        rows = rows_per_pass(self.n_columns)
         for _ in range(2):
             sums: list[Tensor] = []
-            for ids, share in zip(token_ids.split(1024), weights.split(1024), strict=True):
+            for ids, share in zip(token_ids.split(rows), weights.split(rows), strict=True):
                 ids, share = ids.to(device, torch.long), share.to(device)[:, None]
                 states = self.hidden(ids, order.expand(len(ids), -1))
                 first = ids[:, self.first]

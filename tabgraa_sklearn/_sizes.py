@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["Sizes", "default_sizes"]
+__all__ = ["Sizes", "default_sizes", "rows_per_pass"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,11 @@ def default_sizes(n_rows: int, n_columns: int) -> Sizes:
         batch_size=batch_size,
         max_epochs=min(max(max_epochs, 3), 300),
     )
+
+
+def rows_per_pass(n_columns: int) -> int:
+    """Rows that go through the model at once without gradients.
+
+    Attention holds a square of the columns for each row.
+    """
+    return max(16, min(1024, (1 << 22) // n_columns**2))

@@ -224,6 +224,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             if kept.sum() < 2:
                 raise ValueError("sample_weight must be positive for at least 2 rows.")
             frame, weights = frame[kept].reset_index(drop=True), weights[kept]
+            weights = weights / weights.max()
             weights = weights / weights.mean()
 
         random = _generator(self.random_state)
@@ -235,9 +236,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             train, held_out = self._split(tokenizer.encode(frame), weights, seed)
             model.start_from(train[0].numpy(), train[1].numpy())
             result = trainer.run(model, train, held_out)
-            order = torch.from_numpy(layout.shortest_first).to(device)
-            with autocast(device, precision):
-                model.match_marginals(train[0][:_MATCHED_ROWS], train[1][:_MATCHED_ROWS], order)
+            _match_marginals(model, trainer, train, held_out)
 
         if result.stop_reason == "interrupted":
             warnings.warn(
@@ -530,6 +529,26 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         return tags
+
+
+def _match_marginals(
+    model: CompactBackbone,
+    trainer: Trainer,
+    train: tuple[torch.Tensor, torch.Tensor],
+    held_out: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    """Fit the output biases to the marginal frequencies, unless held-out rows speak against it."""
+    before, _ = trainer.measure(model, held_out)
+    state = copy.deepcopy(model.state_dict())
+    order = torch.from_numpy(model.layout.shortest_first).to(trainer.device)
+    try:
+        with autocast(trainer.device, trainer.precision):
+            model.match_marginals(train[0][:_MATCHED_ROWS], train[1][:_MATCHED_ROWS], order)
+        improved = trainer.measure(model, held_out)[0] <= before
+    except KeyboardInterrupt:
+        improved = False
+    if not improved:
+        model.load_state_dict(state)
 
 
 def _generator(random_state: int | np.random.RandomState | None) -> np.random.RandomState:

@@ -6,15 +6,18 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 
 from ._backbone import CompactBackbone
 from ._device import autocast
+from ._sizes import rows_per_pass
 
 __all__ = ["Trainer", "TrainingResult", "mixed_order_loss", "nats_per_row"]
 
@@ -64,6 +67,28 @@ def nats_per_row(order: Tensor | None) -> Loss:
         return (nats * weights).sum() / weights.sum()
 
     return loss
+
+
+@contextmanager
+def _own_accelerate_state() -> Iterator[None]:
+    """Let accelerate's process-wide state be ours for a while, and hand it back as it was.
+
+    Else a caller's mixed precision would become ours, and ours would bar the caller from another.
+    Where several processes train together, the state is the launcher's and is left alone.
+    """
+    if PartialState._shared_state and PartialState().num_processes > 1:
+        yield
+        return
+    states = (PartialState._shared_state, AcceleratorState._shared_state)
+    kept = [dict(state) for state in states]
+    for state in states:
+        state.clear()
+    try:
+        yield
+    finally:
+        for state, before in zip(states, kept, strict=True):
+            state.clear()
+            state.update(before)
 
 
 @dataclass
@@ -149,7 +174,16 @@ class Trainer:
         train, validation : tuple of Tensor
             Token ids of shape (n_rows, n_digits) and weights of shape (n_rows,).
         """
-        accelerator = Accelerator()
+        with _own_accelerate_state():
+            return self._run(model, train, validation)
+
+    def _run(
+        self,
+        model: CompactBackbone,
+        train: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor],
+    ) -> TrainingResult:
+        accelerator = Accelerator(mixed_precision="no", cpu=self.device.type == "cpu")
         steps_per_epoch = math.ceil(len(train[0]) / self.batch_size)
         self._total_steps = self.max_epochs * steps_per_epoch
         optimizer = torch.optim.AdamW(
@@ -169,11 +203,7 @@ class Trainer:
         try:
             for epoch in range(1, self.max_epochs + 1):
                 entry = self._epoch(policy, model, average, optimizer, accelerator, train)
-                measured = {
-                    name: self._validate(average, validation, loss)
-                    for name, (_, loss) in self.validation.items()
-                }
-                nats = sum(weight * measured[name] for name, (weight, _) in self.validation.items())
+                nats, measured = self.measure(average, validation)
                 entry = {"stage": "supervised", "epoch": epoch, **entry, **measured}
                 entry["elapsed_seconds"] = time.perf_counter() - start
                 result.history.append(entry)
@@ -268,6 +298,16 @@ class Trainer:
         decay = min(self.averaging, (1 + self._step) / (10 + self._step))
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1.0 - decay)
 
+    def measure(
+        self, model: CompactBackbone, validation: tuple[Tensor, Tensor]
+    ) -> tuple[float, dict[str, float]]:
+        """Judge a model by held-out rows: the weighted sum to minimise, and its parts by name."""
+        parts = {
+            name: self._validate(model, validation, loss)
+            for name, (_, loss) in self.validation.items()
+        }
+        return sum(weight * parts[name] for name, (weight, _) in self.validation.items()), parts
+
     @torch.no_grad()
     def _validate(
         self, model: CompactBackbone, validation: tuple[Tensor, Tensor], loss: Loss
@@ -275,14 +315,17 @@ class Trainer:
         """Nats per row on held-out rows."""
         model.eval()
         total, weight = 0.0, 0.0
-        parts = zip(*(part.split(1024) for part in validation), strict=True)
+        rows = rows_per_pass(model.n_columns)
+        parts = zip(*(part.split(rows) for part in validation), strict=True)
         with autocast(self.device, self.precision):
             for token_ids, weights in parts:
                 share = float(weights.sum())
+                if share == 0.0:  # weights that are 0 in single precision
+                    continue
                 nats = loss(model, token_ids.to(self.device, torch.long), weights.to(self.device))
                 total += float(nats) * share
                 weight += share
-        return total / weight
+        return total / weight if weight > 0.0 else math.inf
 
     def _report(self, entry: dict[str, Any], best_epoch: int) -> None:
         if not self.verbose:
