@@ -25,6 +25,7 @@ from tabgraa_sklearn._inference import find_cells, read_date_strings, read_numbe
 __all__ = ["KINDS", "Column", "ColumnKindWarning", "Grid", "Schema"]
 
 KINDS = ("categorical", "numeric", "datetime", "timedelta", "identifier", "text")
+_LUCK = 10  # pairs of equal numbers expected; none at all has a chance of exp(-10)
 _MIN_ROWS = 50  # with fewer rows, that all cells differ says little
 _DISTINCT = 0.95  # "nearly every value its own"
 _MANY_CATEGORIES = 1000
@@ -89,7 +90,7 @@ class Column:
     grid : Grid or None
         Where all numbers lie; None for floats without a short decimal form.
     counts_rows : bool
-        Whether it is an integer that counts the rows.
+        Whether it is an integer that counts rows, in any order and with gaps.
     bounds : tuple or None
         The smallest and the largest cell of a column of numbers or times.
     """
@@ -291,13 +292,20 @@ def _find_numbers(
     if cells.decimals is not None or isinstance(cells, TimeCells):
         # An empty column has a grid too: no numbers, but a dtype to be restored.
         grid = Grid.of(distinct if len(distinct) else np.zeros(1, dtype=raw.dtype))
-    counts = isinstance(cells, IntegerCells) and _counts_rows(present, cells.largest)
-    if not given and counts:
+    is_key, counts = False, False
+    if isinstance(cells, IntegerCells) and len(distinct) == len(present) >= _MIN_ROWS:
+        assert grid is not None
+        span = (int(distinct[-1]) - int(distinct[0])) // int(grid.step) + 1
+        has_room = cells.largest - int(distinct[-1]) > 10 * len(present)
+        # Of numbers drawn from so narrow a span some would be equal: they were handed out.
+        is_key = has_room and len(present) * (len(present) - 1) / 2 / span > _LUCK
+        counts = is_key and span < 2 * len(present)
+    if not given and is_key:
         kind = "identifier"
         _warn(
             name,
-            "counts the rows, so that it is taken for an identifier: sampled rows get new "
-            "numbers after the last",
+            "holds every number once, more densely than chance allows, so that it is taken for an "
+            "identifier: sampled rows get new numbers",
             "numeric",
         )
     column = Column(name, kind, series.dtype, cells, len(distinct), n_missing, grid, counts)
@@ -306,15 +314,6 @@ def _find_numbers(
     ends = distinct[[0, -1]] if grid is None else np.array([0, grid.top], dtype=np.uint64)
     low, high = column.from_numbers(ends, np.zeros(2, dtype=bool)).tolist()
     return replace(column, bounds=(low, high))
-
-
-def _counts_rows(present: Array, largest: int) -> bool:
-    if len(present) < _MIN_ROWS or present[-1] <= present[0]:
-        return False
-    if largest - int(present[-1]) <= 10 * len(present):
-        return False  # no room to count on
-    steps = np.diff(present)
-    return bool(steps[0] > 0 and (steps == steps[0]).all())
 
 
 def _guess_kind(

@@ -808,3 +808,20 @@ def test_coarse_codes_keep_dtypes_missing_cells_and_bounds(frame, seed, n_bins, 
             assert cells.between(*column.bounds).all()
         elif not column.has_numbers:
             assert_same_cells(back[column.name], frame[column.name])
+
+
+@pytest.mark.parametrize("order", ["up", "down", "shuffled", "part"])
+def test_numbers_that_identify_rows_are_never_copied(order):
+    numbers = np.arange(1000) + 5
+    random = np.random.default_rng(0)
+    numbers = {
+        "up": numbers,
+        "down": numbers[::-1],
+        "shuffled": random.permutation(numbers),
+        "part": random.choice(4 * numbers, 500, replace=False),
+    }[order]
+    frame = pd.DataFrame({"id": numbers})
+    with pytest.warns(ColumnKindWarning, match="id"):
+        _, _, back = round_trip(frame)
+    assert not back["id"].isin(numbers).any()
+    assert back["id"].nunique() > 0.99 * len(back)
