@@ -72,7 +72,7 @@ def measure(table: tables.Table, arguments: argparse.Namespace) -> dict[str, Any
     epochs = pd.DataFrame(synthesizer.history_)
     seconds = epochs["seconds"].min()
     rows = round((epochs["rows_per_second"] * epochs["seconds"]).iloc[0])
-    batch_size = default_sizes(rows, table.train.shape[1]).batch_size
+    batch_size = default_sizes(*table.train.shape).batch_size
     steps = math.ceil(rows / batch_size)
 
     products = step_products(synthesizer, batch_size)

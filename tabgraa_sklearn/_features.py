@@ -14,9 +14,9 @@ __all__ = ["to_features"]
 def to_features(tokenizer: TableTokenizer, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Give one number per cell.
 
-    Numbers, times and ordered categories become their place on the column's axis in [0, 1],
-    a monotone function of the value; other categories the number of their token. Missing cells
-    of ordered columns are NaN, categories not seen in fit -1.
+    Numbers and times are themselves, in units of their last place; ordered categories are the
+    place of their token in [0, 1], other categories its number. Missing cells of numbers and of
+    ordered categories are NaN, categories not seen in fit -1.
 
     Parameters
     ----------
@@ -33,11 +33,14 @@ def to_features(tokenizer: TableTokenizer, frame: pd.DataFrame) -> npt.NDArray[n
     for number, name in enumerate(frame.columns):
         ids = tokenizer.encode_column(name, frame[name], unknown="mark").astype(np.int64)
         first, second = ids[:, 0], ids[:, -1] if ids.shape[1] == 2 else 0
-        base, step = tokenizer.position_tables(name)
-        if np.isfinite(base).any():
-            features[:, number] = np.where(
-                first < 0, np.nan, base[first] + step[first] * (second + 0.5)
-            )
+        column = tokenizer.schema_[name]
+        base, _ = tokenizer.position_tables(name)
+        if column.has_numbers:
+            # The cells, not their tokens: a number that no token stands for must show.
+            raw, missing = column.read(frame[name])
+            features[:, number] = np.where(missing, np.nan, raw.astype(np.float64))
+        elif np.isfinite(base).any():
+            features[:, number] = np.where(first < 0, np.nan, base[first])
         else:
             n_levels = tokenizer.digit_sizes[tokenizer.digits(name)][1:].prod()
             features[:, number] = np.where(first < 0, -1, first * n_levels + second)

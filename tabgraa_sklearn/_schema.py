@@ -129,16 +129,20 @@ class Column:
             Of the nearest cell within the bounds; anything where missing.
         missing : ndarray of shape (n_rows,), bool
         """
+        raw, missing = self.read(series)
+        return raw if self.grid is None else self.grid.index(raw), missing
+
+    def read(self, series: pd.Series) -> tuple[Array, Mask]:
+        """Turn cells into raw numbers, in or out of bounds; ValueError where they are none."""
         cells = self.cells
         assert isinstance(cells, NumberCells)
         try:
-            raw, missing = cells.to_raw(series)
+            return cells.to_raw(series)
         except (TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ValueError(
                 f"Column {self.name!r} is {self.kind} with dtype {self.dtype} and cannot "
                 f"be read from dtype {series.dtype}: {error}"
             ) from error
-        return raw if self.grid is None else self.grid.index(raw), missing
 
     def from_numbers(self, numbers: Array, missing: Mask) -> pd.Series:
         """Turn what :meth:`to_numbers` gives back into cells of the column's dtype."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -75,6 +76,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         `random_order_share`. The weights of the best epoch are kept.
     dropout : float, default=None
         Share of activations that is dropped in training. None: the smaller the table the more.
+        A `backbone` of your own brings its own.
     random_order_share : float, default=0.4
         Share of batches that are learnt with the columns in random order instead of in the order
         in which rows are sampled. Above 0, the one model can also predict any column from any
@@ -465,7 +467,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         self, n_samples: int, *, seed: int, temperature: float = 1.0, batch_size: int = _BATCH_ROWS
     ) -> pd.DataFrame:
         """Sample rows as a pandas frame, whatever was fitted."""
-        parts = [
+        parts = (
             self._tokenizer.decode(token_ids, uniforms)
             for token_ids, uniforms in sample_tokens(
                 self.model_,
@@ -476,8 +478,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
                 temperature=temperature,
                 batch_size=batch_size,
             )
-        ]
-        return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+        )
+        return _assemble(parts, n_samples)
 
     def _check_columns(self, X: Any) -> pd.DataFrame:
         """Give `X` as a frame with the fitted names; the column fitted as `y` may be missing."""
@@ -520,6 +522,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         except ValueError:
             self.device_ = torch.device("cpu")
         self.model_.to(self.device_)
+        if self.device_.type != state["device_"].type:
+            precision = choose_precision(self.precision, self.device_)
+            self.precision_ = str(precision).removeprefix("torch.")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -529,6 +534,35 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         return tags
+
+
+def _assemble(parts: Iterator[pd.DataFrame], n_rows: int) -> pd.DataFrame:
+    """Join batches of rows in the memory of the result and of one batch.
+
+    The cells of NumPy columns are written where they stay; the other kinds of columns are small
+    codes, masks or buffers and are joined one column at a time.
+    """
+    first = next(parts)
+    if len(first) == n_rows:
+        return first
+    places = range(first.shape[1])
+    plain = [isinstance(dtype, np.dtype) for dtype in first.dtypes]
+    filled: list[Any] = [
+        np.empty(n_rows, dtype=first.dtypes.iloc[i]) if plain[i] else [] for i in places
+    ]
+    start = 0
+    for part in itertools.chain([first], parts):
+        for i in places:
+            if plain[i]:
+                filled[i][start : start + len(part)] = part.iloc[:, i].to_numpy()
+            else:
+                filled[i].append(part.iloc[:, i])
+        start += len(part)
+    columns = {}
+    for i in places:
+        cells, filled[i] = filled[i], None
+        columns[i] = pd.Series(cells) if plain[i] else pd.concat(cells, ignore_index=True)
+    return pd.DataFrame(columns, copy=False).set_axis(first.columns, axis=1)
 
 
 def _match_marginals(
@@ -579,16 +613,23 @@ def _join_target(X: Any, y: Any) -> tuple[pd.DataFrame, Container]:
     frame, container = to_frame(X)
     if frame.shape[1] == 0:
         check_frame(frame)  # `y` alone would be a table, but not what was meant
+    if hasattr(y, "columns"):
+        if y.shape[1] != 1:
+            raise ValueError(f"y should be a 1d array, got a table of shape {y.shape} instead.")
+        y = y[y.columns[0]]
     named = getattr(y, "name", None)
-    name = "target" if named is None or named == "" else named
+    # The columns of an array have no names that `y` could have taken.
+    nameless = named is None or named == "" or (container.kind == "array" and named in frame)
+    name: Any = "target" if nameless else named
+    name = str(name) if container.kind == "polars" else name
     if name in frame.columns:
         raise ValueError(f"y is named {name!r}, which is a column of X already; rename one.")
     if container.kind == "polars":
         import polars
 
-        target = y if isinstance(y, polars.Series) else polars.Series(np.asarray(y))
+        target = y if isinstance(y, polars.Series) else _as_polars(_as_column(y))
         _check_lengths(len(frame), len(target))
-        return to_frame(X.with_columns(target.alias(str(name))))
+        return to_frame(X.with_columns(target.alias(name)))
     column = _as_column(y)
     _check_lengths(len(frame), len(column))
     frame[name] = column.array
@@ -601,8 +642,20 @@ def _join_target(X: Any, y: Any) -> tuple[pd.DataFrame, Container]:
 
 
 def _as_column(y: Any) -> pd.Series:
+    if isinstance(y, np.ma.MaskedArray):
+        return pd.Series(np.ma.ravel(y) if y.ndim == 2 and y.shape[1] == 1 else y)
     keeps_dtype = pd.Series | pd.Index | pd.api.extensions.ExtensionArray
     return pd.Series(y if isinstance(y, keeps_dtype) else column_or_1d(y, warn=True))
+
+
+def _as_polars(column: pd.Series) -> Any:
+    """Give a pandas column as a polars one, missing cells as nulls; pyarrow is not needed."""
+    import polars
+
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biufMm":
+        return polars.Series(column.to_numpy())
+    cells = column.astype(object)
+    return polars.Series(cells.where(cells.notna(), None).tolist(), strict=False)
 
 
 def _check_lengths(n_rows: int, n_targets: int) -> None:

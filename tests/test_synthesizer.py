@@ -831,3 +831,48 @@ def test_identifiers_are_warned_of_and_never_copied(tiny):
     assert rows["id"].str.fullmatch(r"cust-\d{6}").all()
     assert set(rows["kind"]) <= {"x", "y"}
     assert np.isfinite(model.score_samples(table)).all()
+
+
+# -- what a review found -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "y", [pd.DataFrame({"name": [1, 0] * 20}), pd.DataFrame({"label": [1, 0] * 20})]
+)
+def test_a_target_may_be_a_frame_of_one_column(tiny, y):
+    X = pd.DataFrame({"a": np.arange(40) % 5})
+    assert list(tiny().fit(X, y).sample(2).columns) == ["a", y.columns[0]]
+
+
+def test_a_target_of_two_columns_is_refused(tiny):
+    X = pd.DataFrame({"a": np.arange(40) % 5})
+    with pytest.raises(ValueError, match=r"y should be a 1d array, got a table of shape \(40, 2\)"):
+        tiny().fit(X, pd.DataFrame({"b": [1, 0] * 20, "c": [1, 0] * 20}))
+
+
+def test_a_column_of_an_array_has_no_name_that_a_target_could_take(tiny):
+    X = pd.DataFrame(np.arange(80).reshape(40, 2) % 5)
+    assert tiny().fit(X.to_numpy(), X[0]).sample(3).shape == (3, 3)
+
+
+def test_batches_are_joined_to_one_table_of_every_dtype(tiny):
+    table = pd.DataFrame(dict(column_types()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = tiny().fit(table)
+    whole = model.sample(500, random_state=0)
+    pd.testing.assert_frame_equal(model.sample(500, random_state=0, batch_size=100), whole)
+    assert (whole.dtypes == table.dtypes).all()
+
+
+def test_the_callers_accelerate_state_is_left_alone(tiny):
+    code = (
+        "import pandas as pd; from accelerate import Accelerator\n"
+        "from tabgraa_sklearn import TabGRAASynthesizer\n"
+        "fit = TabGRAASynthesizer(max_epochs=1, random_state=0, precision='float32').fit\n"
+        "table = pd.DataFrame({'a': [1, 2, 3, 4] * 10})\n"
+        "fit(table); mine = Accelerator(mixed_precision='bf16', cpu=True)\n"
+        "model = fit(table).model_; print(mine.state.mixed_precision, 'forward' in vars(model))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["bf16", "False"]
