@@ -77,7 +77,6 @@ def test_columns_are_shaped_as_the_real_ones(adult, rows):
     train, test = adult
     floor = np.mean([distance(test, train, [name], train) for name in train])
     reached = np.mean([distance(test, rows, [name], train) for name in train])
-    print(reached, floor)
     assert reached < 2 * floor
 
 
@@ -98,7 +97,6 @@ def test_columns_depend_on_each_other_as_the_real_ones(adult, rows, independent,
     floor = distance(test, train, names, train)
     lacking = distance(test, independent, names, train) - floor
     assert lacking > 0.05
-    print(names, floor, lacking, distance(test, rows, names, train) - floor)
     assert distance(test, rows, names, train) - floor < lacking / 3
 
 
@@ -111,7 +109,6 @@ def test_rows_are_hard_to_tell_from_real_ones(adult, model, rows, independent):
         return two_sample_score(real, other)
 
     worst, best = score(independent), score(train)
-    print(worst, best, score(rows), model.score(test))
     assert worst < 0.2 < 0.9 < best
     assert score(rows) > (worst + best) / 2
     assert model.score(test) > (worst + best) / 2
@@ -132,7 +129,6 @@ def test_rows_are_likelier_than_under_independent_columns(adult, model, independ
         shares = (np.bincount(seen, minlength=sizes.prod()) + 0.5) / (N_ROWS + 0.5 * sizes.prod())
         nats -= np.log(shares[asked]).mean()
     likelihood = model.score_samples(test[known]).mean()
-    print(likelihood, nats)
     assert -likelihood < nats - 2
     assert likelihood > model.score_samples(independent[:500]).mean() + 5
 
@@ -145,5 +141,4 @@ def test_rows_are_not_copies(adult, rows):
         sum(row in known for row in map(tuple, part.astype(str).to_numpy()))
         for part in (rows, test)
     )
-    print(copies, natural)
     assert copies <= natural + 3
