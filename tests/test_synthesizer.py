@@ -389,7 +389,7 @@ BAD_PARAMETERS = {
     "dropout": (-0.1, 1.0, 1),
     "random_order_share": (-0.1, 1.1, None),
     "column_kinds": ("numeric", ["a"]),
-    "device": (0, "nowhere", "meta"),
+    "device": (0, "nowhere", "cuda:99", "meta"),
     "precision": ("float16", torch.float32),
     "n_jobs": ("all", 1.5),
     "random_state": ("seed", -1),
@@ -436,7 +436,7 @@ def test_a_bad_parameter_is_named_and_changes_nothing(tiny, steady, name, value)
     model = steady[0]
     good = model.get_params()[name]
     model.set_params(**{name: value})
-    if name == "device" and value in ("nowhere", "meta"):
+    if name == "device" and value in ("nowhere", "cuda:99", "meta"):
         message = rf"^device must .*; got '{value}'\.$"
     elif name == "backbone" and not isinstance(value, str):
         message = r"^backbone must be the configuration of a causal .* got T5Config\.$"
@@ -664,6 +664,7 @@ with open(sys.argv[1], "rb") as file:
 assert "tabgraa_sklearn" in sys.modules
 model.sample(8, random_state=5).to_pickle(sys.argv[2])
 model.sample(8).to_pickle(sys.argv[3])
+model.set_params(backbone=None).fit(model.sample(50))
 """
 
 
@@ -676,7 +677,9 @@ def test_a_new_process_draws_the_same_rows(tmp_path, tiny, table, module):
     paths = [str(tmp_path / name) for name in ("model", "seeded", "next")]
     code = READ_AND_SAMPLE.format(module=module.__name__)
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run([sys.executable, "-c", code, *paths], check=True, env=environment)
+    command = [sys.executable, "-c", code, *paths]
+    done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "")  # no chatter from other libraries
     pd.testing.assert_frame_equal(pd.read_pickle(paths[1]), model.sample(8, random_state=5))
     pd.testing.assert_frame_equal(pd.read_pickle(paths[2]), model.sample(8))
 

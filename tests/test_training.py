@@ -391,9 +391,10 @@ def test_an_interrupted_fit_warns_and_can_be_sampled(monkeypatch, tiny, table):
 def test_fitted_attributes_tell_of_the_training(tiny, table):
     model = tiny(max_epochs=2, n_iter_no_change=2).fit(table)
     assert model.n_epochs_ == len(model.history_) == 2
-    nats = [entry["validation_nats"] for entry in model.history_]
-    assert model.best_epoch_ == 1 + int(np.argmin(nats))
+    nats = [e["validation_nats"] + e["validation_nats_random"] for e in model.history_]
+    assert model.best_epoch_ == 1 + int(np.argmin(nats))  # by equal shares of both
     assert model.stop_reason_ == "max_epochs"
+    assert sorted(model.history_[0]) == sorted([*HISTORY_KEYS, "validation_nats_random"])
     pd.testing.assert_frame_equal(model.history_frame(), pd.DataFrame(model.history_))
 
 
@@ -415,6 +416,7 @@ def test_random_order_share_at_its_ends(tiny, table, share):
     model = tiny(random_order_share=share).fit(table)
     assert len(model.sample(5)) == 5
     assert np.isfinite(model.score_samples(table)).all()
+    assert ("validation_nats_random" in model.history_[0]) == (share > 0)
 
 
 def test_learning_in_random_orders_serves_every_order(tiny):
