@@ -8,6 +8,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -73,11 +74,13 @@ def two_sample_score(real: Floats, synthetic: Floats, n_jobs: int | None = None)
     Lopez-Paz and Oquab, "Revisiting Classifier Two-Sample Tests", ICLR 2017.
     """
     is_real = np.repeat([1, 0], [len(real), len(synthetic)])
+    # With names: older LightGBM warns of every prediction from an array.
+    features = pd.DataFrame(np.concatenate([real, synthetic])).add_prefix("column_")
     probabilities = cross_val_predict(
         lightgbm.LGBMClassifier(
             n_jobs=n_jobs or 1, random_state=0, deterministic=True, verbosity=-1
         ),
-        np.concatenate([real, synthetic]),
+        features,
         is_real,
         cv=StratifiedKFold(N_FOLDS, shuffle=True, random_state=0),
         method="predict_proba",
