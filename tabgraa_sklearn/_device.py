@@ -63,7 +63,11 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
 
 @contextmanager
 def private_torch_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's generators for a while and hand them back as they were."""
+    """Seed torch's generators for a while and hand them back as they were.
+
+    On a CPU torch's algorithms are the deterministic ones meanwhile: else several threads add
+    gradients in the order in which they come, and one seed gives slightly different models.
+    """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         # torch.manual_seed would seed the generators of all devices.
@@ -73,4 +77,11 @@ def private_torch_seed(seed: int, device: torch.device) -> Iterator[None]:
                 torch.cuda.manual_seed(seed)
         elif device.type == "mps":
             torch.mps.manual_seed(seed)
-        yield
+        enabled = torch.are_deterministic_algorithms_enabled()
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        try:
+            if device.type == "cpu":
+                torch.use_deterministic_algorithms(True, warn_only=True)
+            yield
+        finally:
+            torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
