@@ -17,11 +17,13 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import ParameterGrid, train_test_split
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import LabelEncoder, OneHotEncoder
 
@@ -35,6 +37,9 @@ MAX_SUBSAMPLES = 5
 MAX_LABELS = 500
 # Distances closer than this count as equal: about the rounding error of a computed distance.
 TIE = 1e-6
+# What the downstream XGBoost is tuned over: the grid of TabSyn's evaluation code.
+TUNING_GRID = {"max_depth": [5, 10, 20], "min_child_weight": [1, 10], "gamma": [0.0, 1.0]}
+TUNING_TREES = (10, 50, 100)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,14 @@ MEASURES: dict[str, Measure] = {
     ),
     "downstream_auc": Measure(
         "AUC (R2 for a numeric target) on real test rows of XGBoost trained on synthetic rows",
-        "train on synthetic, test on real",
+        "train on synthetic, test on real; XGBoost tuned as in TabSyn's evaluation",
+        0.0,
+        1.0,
+        "higher",
+    ),
+    "downstream_auc_untuned": Measure(
+        "the same with XGBoost as it comes, which over-fits small tables",
+        "train on synthetic, test on real; XGBoost at its defaults",
         0.0,
         1.0,
         "higher",
@@ -167,16 +179,18 @@ def measure_all(
         figures["c2st_xgboost"] = c2st_xgboost(
             train, synthetic, categorical=labels, random_state=random_state, n_jobs=n_jobs
         )
-    with _timed(times, "downstream_auc"):
-        figures["downstream_auc"] = downstream_auc(
-            train,
-            synthetic,
-            test,
-            target=str(target),
-            categorical=labels,
-            random_state=random_state,
-            n_jobs=n_jobs,
-        )
+    for name, tuned in (("downstream_auc", True), ("downstream_auc_untuned", False)):
+        with _timed(times, name):
+            figures[name] = downstream_auc(
+                train,
+                synthetic,
+                test,
+                target=str(target),
+                categorical=labels,
+                tuned=tuned,
+                random_state=random_state,
+                n_jobs=n_jobs,
+            )
     with _timed(times, "nearest_record_share"):
         figures["nearest_record_share"] = nearest_record_share(
             train, synthetic, test, categorical=labels, random_state=random_state
@@ -279,6 +293,7 @@ def downstream_auc(
     *,
     target: str,
     categorical: Sequence[str],
+    tuned: bool = True,
     random_state: int = 0,
     n_jobs: int | None = None,
 ) -> float:
@@ -287,6 +302,11 @@ def downstream_auc(
     AUC for a categorical target (one against the rest, macro mean, for several classes), in
     [0, 1]; R2 for a numeric one, at most 1. Higher is better; pass ``train`` as ``synthetic`` for
     the figure of the real rows. Labels are one-hot encoded by an encoder fitted on ``train``.
+
+    The published figures are of a tuned XGBoost: the point of :data:`TUNING_GRID` that does best
+    on a ninth of the synthetic rows after training on the rest is trained on all of them. No real
+    row has a say in the choice. Source: the evaluation of TabSyn (Zhang et al., ICLR 2024), which
+    its successors share. ``tuned=False`` takes XGBoost's defaults.
     """
     from xgboost import XGBClassifier, XGBRegressor
 
@@ -299,28 +319,59 @@ def downstream_auc(
     def features(frame: pd.DataFrame) -> Floats:
         return np.hstack([_numbers(frame[numbers]), encoder.transform(frame[labels])])
 
-    if target not in set(categorical):
-        known = synthetic[target].notna(), test[target].notna()
-        regressor = XGBRegressor(n_jobs=n_jobs, random_state=random_state)
-        regressor.fit(features(synthetic[known[0]]), _numbers(synthetic[known[0]][[target]])[:, 0])
-        predicted = regressor.predict(features(test[known[1]]))
-        return float(r2_score(_numbers(test[known[1]][[target]])[:, 0], predicted))
+    is_label = target in set(categorical)
+    make = XGBClassifier if is_label else XGBRegressor
+    synthetic, test = (frame[frame[target].notna()] for frame in (synthetic, test))
+    if is_label:
+        classes = LabelEncoder().fit(synthetic[target])
+        if len(classes.classes_) == 1:
+            return 0.5  # nothing can be learnt from one class
+        known, wanted = classes.transform(synthetic[target]), test[target].to_numpy()
+    else:
+        classes = None
+        known, wanted = (_numbers(frame[[target]])[:, 0] for frame in (synthetic, test))
 
-    classes = LabelEncoder().fit(synthetic[target])
-    if len(classes.classes_) == 1:
-        return 0.5  # nothing can be learnt from one class
-    model = XGBClassifier(n_jobs=n_jobs, random_state=random_state)
-    model.fit(features(synthetic), classes.transform(synthetic[target]))
-    probability = model.predict_proba(features(test))
+    inputs = features(synthetic)
+    settings = {"n_jobs": n_jobs, "random_state": random_state}
+    chosen: dict[str, float] = {}
+    # A rare class may be missing among the rows to tune on, which XGBoost does not take.
+    if tuned and len(inputs) >= 9:
+        learn, judge = train_test_split(
+            np.arange(len(inputs)), test_size=1 / 9, random_state=random_state
+        )
+        if not is_label or len(np.unique(known[learn])) == len(classes.classes_):
+            truth = classes.inverse_transform(known[judge]) if is_label else known[judge]
+            best = -np.inf
+            for point in ParameterGrid(TUNING_GRID):
+                model = make(**settings, **point, n_estimators=max(TUNING_TREES))
+                model.fit(inputs[learn], known[learn])
+                for trees in TUNING_TREES:
+                    figure = _usefulness(model, inputs[judge], truth, classes, (0, trees))
+                    if figure > best:
+                        best, chosen = figure, {**point, "n_estimators": trees}
+    model = make(**settings, **chosen).fit(inputs, known)
+    return _usefulness(model, features(test), wanted, classes, None)
+
+
+def _usefulness(
+    model: Any,
+    inputs: Floats,
+    truth: NDArray[Any],
+    classes: LabelEncoder | None,
+    trees: tuple[int, int] | None,
+) -> float:
+    """Mean one-against-rest AUC of a classifier (R2 of a regressor) by its first `trees`."""
+    if classes is None:
+        return float(r2_score(truth, model.predict(inputs, iteration_range=trees)))
+    probability = model.predict_proba(inputs, iteration_range=trees)
     # A class that the synthetic rows lack is ranked by a constant, that is, with AUC .5.
     aucs = []
-    for label in sorted(test[target].unique()):
-        truth = (test[target] == label).to_numpy()
+    for label in np.unique(truth):
         column = np.flatnonzero(classes.classes_ == label)
-        ranks = probability[:, column[0]] if len(column) else np.zeros(len(test))
-        if not truth.all():
-            aucs.append(roc_auc_score(truth, ranks))
-    return float(np.mean(aucs))
+        ranks = probability[:, column[0]] if len(column) else np.zeros(len(truth))
+        if not (truth == label).all():
+            aucs.append(roc_auc_score(truth == label, ranks))
+    return float(np.mean(aucs)) if aucs else 0.5
 
 
 def nearest_record_share(

@@ -35,6 +35,7 @@ __all__ = [
     "StringCells",
     "TimeCells",
     "UUIDCells",
+    "WholeFloatCells",
     "plain_dtype",
     "to_floats",
     "type_set",
@@ -235,6 +236,24 @@ class IntegerCells(NumberCells):
 
     def from_raw(self, raw: Array, missing: Mask) -> pd.Series:
         return self.from_objects(raw, missing)
+
+
+@dataclass(frozen=True)
+class WholeFloatCells(IntegerCells):
+    """Integers in a column of floats, as pandas keeps them where some are missing."""
+
+    form: ClassVar[str] = "float"
+
+    @property
+    def largest(self) -> int:
+        """The largest integer up to which the dtype holds every one."""
+        return int(2 ** (np.finfo(plain_dtype(self.dtype)).nmant + 1))
+
+    def to_raw(self, series: pd.Series) -> tuple[Array, Mask]:
+        return NumberCells.to_raw(self, series)
+
+    def from_raw(self, raw: Array, missing: Mask) -> pd.Series:
+        return NumberCells.from_raw(self, raw, missing)
 
 
 @dataclass(frozen=True)

@@ -64,13 +64,6 @@ class Codec:
         """Give the cells of tokens of shape (n_rows, n_digits), one uniform number for each."""
         raise NotImplementedError
 
-    def log_volumes(self, ids: Ids) -> Floats:
-        """Give the log of how much there is in the cells of tokens of shape (n_rows, n_digits).
-
-        A count of distinct values where numbers lie on a grid, a length where they do not.
-        """
-        return np.zeros(len(ids))
-
     def _second_digit(self, size: int, counts: Array, positions: Floats) -> None:
         """Add a digit of which the first `counts` tokens may follow each first token."""
         free = np.ones(self.sizes[0], dtype=np.int64)
@@ -245,15 +238,6 @@ class Quantiles(Codec):
         if self.factor != 1.0:
             numbers = numbers / self.factor
         return self.column.from_numbers(numbers, missing)
-
-    def log_volumes(self, ids: Ids) -> Floats:
-        edges = np.linspace(0, 1, self.n_bins * self.n_levels + 1)
-        widths = np.diff(self.unrank(edges)).astype(np.float64) / self.factor
-        smallest = 1.0 if self.column.grid is not None else np.finfo(np.float64).tiny
-        logs = np.log(np.maximum(widths, smallest))
-        in_bin = ids[:, 0] < self.n_bins
-        cells = np.where(in_bin, ids[:, 0] * self.n_levels + ids[:, 1], 0)
-        return np.where(in_bin, logs[cells], 0.0)
 
 
 class FreshValues(Codec):

@@ -31,6 +31,7 @@ from tabgraa_sklearn._cells import (
     StringCells,
     TimeCells,
     UUIDCells,
+    WholeFloatCells,
     plain_dtype,
     to_floats,
     type_set,
@@ -57,7 +58,9 @@ def find_cells(series: pd.Series) -> Cells:
         return IntegerCells(dtype, decimals=0, unsigned=raw.dtype == np.uint64)
     if is_float_dtype(dtype):
         narrow = np.float64 if isinstance(dtype, pd.ArrowDtype) else plain_dtype(dtype)
-        return NumberCells(dtype, decimals=_decimals(to_floats(present), narrow))
+        decimals = _decimals(to_floats(present), narrow)
+        whole = decimals == 0 and missing.any() and not isinstance(dtype, pd.ArrowDtype)
+        return WholeFloatCells(dtype, None, 0) if whole else NumberCells(dtype, decimals=decimals)
     if isinstance(dtype, pd.DatetimeTZDtype):
         return _whole_days(present, TimeCells(dtype, unit=dtype.unit, tz=dtype.tz))
     if isinstance(dtype, np.dtype) and dtype.kind in "mM":

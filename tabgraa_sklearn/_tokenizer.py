@@ -180,24 +180,6 @@ class TableTokenizer:
         codec = self.codecs_[self.schema_.position(name)]
         return codec.base, codec.step
 
-    def log_volumes(self, ids: Ids) -> Floats:
-        """Give the log of how many values, or how long an interval, each cell stands for.
-
-        Subtracted from the log-probability of the tokens of a cell, it leaves the log of the
-        probability of a value, or of its density where a column is continuous.
-
-        Returns
-        -------
-        volumes : ndarray of shape (n_rows, n_columns), float64
-            0 for cells that are one value, and for identifiers and texts.
-        """
-        return np.column_stack(
-            [
-                codec.log_volumes(ids[:, self._digits(number)].astype(np.int64))
-                for number, codec in enumerate(self.codecs_)
-            ]
-        )
-
     @property
     def _dtype(self) -> Any:
         return np.int16 if self.digit_sizes.max() <= 2**15 - 1 else np.int32

@@ -77,6 +77,7 @@ LOUD = {
     "counting down": (range(N, 0, -1), "identifier", "every number once"),
     "counter in any order": (RNG.permutation(N), "identifier", "every number once"),
     "part of a counter": (RNG.permutation(4 * N)[:N], "identifier", "every number once"),
+    "counter with a gap": ([np.nan, *range(1, N)], "identifier", "every number once"),
     "uuid": ([uuid.UUID(int=i) for i in range(5)], "identifier", "UUIDs"),
     "text": ([" ".join(RNG.choice(WORDS, 6)) for _ in range(N)], "text", "free text"),
     "names": ([f"Ann{i} Smith{i}" for i in range(N)], "identifier", "200 distinct values"),

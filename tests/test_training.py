@@ -10,9 +10,11 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from tabgraa_sklearn import TabGRAASynthesizer
 from tabgraa_sklearn._backbone import CompactBackbone, compact_config
 from tabgraa_sklearn._layout import TokenLayout
 from tabgraa_sklearn._training import Trainer, mixed_order_loss, nats_per_row
+from tabgraa_sklearn.datasets import load_adult
 
 ORDER = torch.tensor([2, 0, 1])
 HISTORY_KEYS = [
@@ -517,6 +519,25 @@ def test_no_random_state_leaves_the_global_generators_alone_and_differs(tiny, ta
         samples.append(tiny(random_state=None).fit(table).sample(20))
         np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
     assert not samples[0].equals(samples[1])
+
+
+def test_a_seed_gives_one_model_with_several_threads_too():
+    # As wide and as long as a fit on a real table: threads share the rows of each product.
+    adult = load_adult().frame.head(3000)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        fits = [
+            TabGRAASynthesizer(random_state=0, max_epochs=1, batch_size=256, device="cpu").fit(
+                adult
+            )
+            for _ in range(2)
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    first, second = (fit.model_.state_dict() for fit in fits)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert fits[0].history_[0]["train_nats"] == fits[1].history_[0]["train_nats"]
 
 
 def test_the_same_seed_gives_the_same_model(tiny, table):
