@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
-    AttentionInterface,
     AutoModel,
-    DynamicCache,
     GPT2Config,
     PretrainedConfig,
 )
 
+from ._attention import ATTENTION, CellCache
 from ._layout import TokenLayout
 from ._sizes import rows_per_pass
 
@@ -30,37 +29,6 @@ __all__ = ["CompactBackbone", "compact_config"]
 
 _MASKED = -1e4  # a logit that never wins, finite so that bf16 gradients stay finite
 _POOL = 1 << 22  # elements of the pool of dropout masks
-
-
-def _slot_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """Causal attention in plain matrix products.
-
-    On rows of a few dozen slots this is several times as fast on a CPU as torch's fused kernel,
-    which is laid out for long sequences.
-    """
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:  # grouped-query attention
-        key = key.repeat_interleave(groups, dim=1)
-        value = value.repeat_interleave(groups, dim=1)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    scores = (query * scale) @ key.transpose(-1, -2)  # (batch, heads, length, past + length)
-    length, total = scores.shape[-2:]
-    if length > 1:
-        future = torch.full((length, total), _MASKED, dtype=scores.dtype, device=scores.device)
-        scores = scores + future.triu(1 + total - length)
-    mixed = scores.softmax(-1) @ value
-    return mixed.transpose(1, 2).contiguous(), None  # (batch, length, heads, head_dim)
-
-
-AttentionInterface.register("tabgraa_slots", _slot_attention)
 
 
 class PooledDropout(nn.Module):
@@ -283,7 +251,7 @@ class CompactBackbone(nn.Module):
         self.n_columns = layout.n_columns
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise ValueError(_not_causal(config))
-        config._attn_implementation = "tabgraa_slots"
+        config._attn_implementation = ATTENTION
         self.transformer = AutoModel.from_config(config)
         width = int(self.transformer.get_input_embeddings().embedding_dim)
         dropout = float(getattr(config, "resid_pdrop", 0.0) or 0.0)
@@ -403,10 +371,10 @@ class CompactBackbone(nn.Module):
                 ]
                 if self.two_digit:
                     index = (first + self.start)[:, self.two]
-                    inner = self._level_states(states[:, self.two], index)
+                    inner = self.level_states(states[:, self.two], index)
                     open_ = share * self.opens[index]
                     levels = ids[:, self.second]
-                    masks = [self._barred(c, first[:, c]) for c in self.two_digit]
+                    masks = [self.barred(c, first[:, c]) for c in self.two_digit]
                     parts.append(self.level_vocabulary.observed_counts(levels, open_))
                     parts.append(self.level_vocabulary.expected_counts(inner, open_, masks))
                 sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
@@ -464,7 +432,7 @@ class CompactBackbone(nn.Module):
             states = states.gather(1, order.argsort(1)[..., None].expand_as(states))
         return states
 
-    def _transform(self, inputs: Tensor, cache: DynamicCache | None = None) -> Tensor:
+    def _transform(self, inputs: Tensor, cache: CellCache | None = None) -> Tensor:
         result = self.transformer(
             inputs_embeds=inputs, past_key_values=cache, use_cache=cache is not None
         )
@@ -478,7 +446,7 @@ class CompactBackbone(nn.Module):
         """
         self.eval()
         inputs = torch.randn(1, self.n_columns, len(self.begin), device=self.begin.device)
-        cache = DynamicCache()
+        cache = CellCache(self.n_columns)
         try:
             whole = self._transform(inputs)
             steps = [self._transform(part, cache) for part in inputs.split(1, dim=1)]
@@ -487,7 +455,7 @@ class CompactBackbone(nn.Module):
         if not torch.allclose(whole, torch.cat(steps, 1), rtol=1e-3, atol=1e-3):
             raise ValueError(_not_causal(self.transformer.config))
 
-    def _level_states(self, states: Tensor, index: Tensor) -> Tensor:
+    def level_states(self, states: Tensor, index: Tensor) -> Tensor:
         """State from which the second digit is predicted, once the first is known."""
         states = states + F.embedding(index, self.given)
         inner = F.gelu(self.level_in(self.level_norm(states)))
@@ -508,13 +476,13 @@ class CompactBackbone(nn.Module):
         cells = self.vocabulary.log_prob(states, first, [None] * self.n_columns)
         if self.two_digit:
             index = (first + self.start)[:, self.two]
-            inner = self._level_states(states[:, self.two], index)
-            masks = [self._barred(c, first[:, c]) for c in self.two_digit]
+            inner = self.level_states(states[:, self.two], index)
+            masks = [self.barred(c, first[:, c]) for c in self.two_digit]
             levels = self.level_vocabulary.log_prob(inner, token_ids[:, self.second], masks)
             cells = cells.index_add(1, self.two, levels * self.opens[index])
         return cells
 
-    def _barred(self, column: int, first: Tensor) -> Tensor | None:
+    def barred(self, column: int, first: Tensor) -> Tensor | None:
         """What to add to the second digit's logits, (batch, size), or None for nothing."""
         if column not in self.barred_columns:
             return None
@@ -523,111 +491,32 @@ class CompactBackbone(nn.Module):
     # -- one cell at a time ----------------------------------------------------------------
 
     def output_tables(self, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-        """Output embeddings and biases for :meth:`draw`, made once for many draws."""
+        """Output embeddings and biases for drawing, made once for many draws."""
         parts = [self.vocabulary] + ([self.level_vocabulary] if self.two_digit else [])
         return [(part.weights().to(dtype), part.bias) for part in parts]
 
-    def draw(
-        self,
-        uniforms: Tensor,
-        order: list[int],
-        tables: list[tuple[Tensor, Tensor]],
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Draw rows, cell by cell, with a key/value cache.
+    def advance(self, inputs: Tensor, column: int, cache: CellCache) -> Tensor:
+        """State from which a column is predicted, given what `cache` has read before.
 
         Parameters
         ----------
-        uniforms : Tensor of shape (batch, n_digits)
-            Numbers in [0, 1), the only randomness: each digit is read off its cumulative
-            distribution.
-        order : list of n_columns int
-            The columns in the order in which they are drawn.
-        tables : list
-            What :meth:`output_tables` gives.
-        temperature : float
-            Divides the logits.
+        inputs : Tensor of shape (batch, width)
+            The embedded cell before it; the first column has `begin` before it.
+        column : int
+        cache : CellCache
+            Grows by the cell that is read now.
 
         Returns
         -------
-        Tensor of shape (batch, n_digits), int64
+        Tensor of shape (batch, width)
         """
-        batch = len(uniforms)
-        token_ids = torch.zeros(
-            batch, self.layout.n_digits, dtype=torch.long, device=uniforms.device
-        )
-        cache = DynamicCache()
-        # Rows that began alike share one computation until they part: `prefix` says which.
-        inputs = self.begin[None]
-        prefix = torch.zeros(batch, dtype=torch.long, device=uniforms.device)
-        for step, column in enumerate(order):
-            states = self._transform((inputs + self.asked[column])[:, None], cache)[:, 0]
-            digit = int(self.layout.first[column])
-            weights, bias = tables[0]
-            rows = self.vocabulary.slot(column)
-            logits = (states @ weights[rows].T).to(bias.dtype) + bias[rows]
-            first = _read_off(logits, uniforms[:, digit], temperature, prefix)
-            token_ids[:, digit] = first
-            level = torch.zeros_like(first)
-            index = first + self.first_start[column]
-            n_levels = 1
-            if column in self.two_digit:
-                weights, bias = tables[1]
-                rows = self.level_vocabulary.slot(self.two_digit.index(column))
-                n_levels = rows.stop - rows.start
-                inner = self._level_states(states[prefix], index)
-                logits = (inner @ weights[rows].T).to(bias.dtype) + bias[rows]
-                barred = self._barred(column, first)
-                if barred is not None:
-                    logits = logits.masked_fill(barred < 0, -math.inf)
-                level = _read_off(logits, uniforms[:, digit + 1], temperature)
-                level = level * self.opens[index]
-                token_ids[:, digit + 1] = level
-            if step + 1 == len(order):
-                break
-            if len(states) < batch:
-                keys = (prefix * self.vocabulary.sizes[column] + first) * n_levels + level
-                kept, parted = _first_of_each(keys)
-                if len(kept) > batch // 2:
-                    kept = parted = torch.arange(batch, device=keys.device)
-                cache.batch_select_indices(prefix[kept])
-                index, level, prefix = index[kept], level[kept], parted
-            inputs = self._embed_cells(
-                index[:, None], level[:, None], self.curve[column : column + 1]
-            )[:, 0]
-        return token_ids
+        return self._transform((inputs + self.asked[column])[:, None], cache)[:, 0]
 
-
-def _first_of_each(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each distinct key stands first, and the number of each key among the distinct."""
-    distinct, number = keys.unique(return_inverse=True)
-    places = torch.arange(len(keys), device=keys.device)
-    first = places.new_full((len(distinct),), len(keys))
-    return first.scatter_reduce(0, number, places, "amin"), number
-
-
-def _read_off(
-    logits: Tensor, uniforms: Tensor, temperature: float = 1.0, rows: Tensor | None = None
-) -> Tensor:
-    """Index of each uniform number on the cumulative distribution of its logits.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (n_distributions, size)
-    uniforms : Tensor of shape (batch,)
-    temperature : float
-    rows : Tensor of shape (batch,), optional
-        Which distribution each number belongs to; None: one each.
-    """
-    if temperature != 1.0:  # relative to the largest logit, so that no temperature overflows
-        logits = (logits - logits.amax(-1, keepdim=True)) / min(max(temperature, 1e-30), 1e30)
-    cumulative = logits.softmax(-1).cumsum(-1)
-    if rows is not None and len(cumulative) < len(rows):
-        cumulative = cumulative[rows]
-    # The last column is at most 1 by rounding; scaling by it keeps every draw inside.
-    wanted = (uniforms * cumulative[:, -1])[:, None]
-    chosen = torch.searchsorted(cumulative, wanted, right=True)[:, 0]
-    return chosen.clamp_(max=logits.shape[-1] - 1)
+    def embed_cell(self, column: int, first: Tensor, level: Tensor) -> Tensor:
+        """Embed cells of one column, (batch, width), from both of their digits."""
+        index = (first + self.first_start[column])[:, None]
+        curve = self.curve[column : column + 1]
+        return self._embed_cells(index, level[:, None], curve)[:, 0]
 
 
 def _not_causal(config: PretrainedConfig) -> str:

@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ._backbone import CompactBackbone
 from ._device import autocast
+from ._drawing import draw_rows
 
 __all__ = ["row_uniforms", "sample_tokens"]
 
@@ -49,7 +50,7 @@ def sample_tokens(
 ) -> Iterator[tuple[npt.NDArray[Any], Floats]]:
     """Draw rows as token ids.
 
-    The model runs on blocks of one size, which depends on `n_samples` and the device and not on
+    Rows are drawn in blocks, whose size depends on the columns and the device and not on
     `batch_size`: a matrix product may round differently for another number of rows, and a row
     must not change with the batch that it came in.
 
@@ -62,27 +63,25 @@ def sample_tokens(
     layout = backbone.layout
     device = backbone.begin.device
     # Wide rows take smaller blocks: the cache grows with the columns.
-    largest, most_cells = (1024, 1 << 16) if device.type == "cpu" else (16384, 1 << 20)
-    while largest > 64 and largest * layout.n_columns > most_cells:
-        largest //= 2
-    block = min(largest, 1 << max(n_samples - 1, 0).bit_length())
+    most, most_cells = (2048, 1 << 18) if device.type == "cpu" else (16384, 1 << 20)
+    block = 16384
+    while block > 64 and block * layout.n_columns > most_cells:
+        block //= 2
     rows_at_once = max(block, batch_size // block * block)
     model = _with_products_in(backbone, precision).eval()
     tables = None
     for start in range(0, n_samples, rows_at_once):
         stop = min(start + rows_at_once, n_samples)
         uniforms = row_uniforms(seed, start, stop, layout.n_digits + layout.n_columns)
-        padded = np.zeros((-(-(stop - start) // block) * block, layout.n_digits), dtype=np.float32)
         # Rounding to float32 may give 1, which is no number of [0, 1).
-        highest = np.float32(1 - 2**-24)
-        padded[: stop - start] = np.minimum(uniforms[:, : layout.n_digits], highest)
+        drawing = np.minimum(uniforms[:, : layout.n_digits], 1 - 2**-24).astype(np.float32)
         with torch.inference_mode(), autocast(device, precision):
             tables = tables or model.output_tables(precision)
             drawn = [
-                model.draw(part.to(device), order, tables, temperature).cpu()
-                for part in torch.from_numpy(padded).split(block)
+                draw_rows(model, part.to(device), order, tables, temperature, most).cpu()
+                for part in torch.from_numpy(drawing).split(block)
             ]
-        yield torch.cat(drawn).numpy()[: stop - start], uniforms[:, layout.n_digits :]
+        yield torch.cat(drawn).numpy(), uniforms[:, layout.n_digits :]
 
 
 def _with_products_in(backbone: CompactBackbone, precision: torch.dtype) -> CompactBackbone:

@@ -12,6 +12,7 @@ from scipy import stats
 from transformers import AutoModel, GPT2Config, LlamaConfig, MambaConfig, T5Config, ViTConfig
 
 from tabgraa_sklearn._backbone import CompactBackbone, PooledDropout, compact_config
+from tabgraa_sklearn._drawing import draw_rows
 from tabgraa_sklearn._layout import TokenLayout
 from tabgraa_sklearn._synthesizer import _layout
 from tabgraa_sklearn._tokenizer import TableTokenizer
@@ -301,16 +302,19 @@ def draw_by_enumeration(model, layout, uniforms, order, temperature):
     return row
 
 
+@pytest.mark.parametrize("most", [1, 3, 1024])
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 3.0])
 @pytest.mark.parametrize("config", CONFIGS)
-def test_draw_step_by_step_is_a_draw_from_the_full_pass(config, temperature):
+def test_draw_step_by_step_is_a_draw_from_the_full_pass(config, temperature, most):
     layout = hand_layout()
     model = make_model(layout, config())
     random = np.random.default_rng(1)
     uniforms = random.random((20, layout.n_digits))
     order = random.permutation(4).tolist()
     with torch.no_grad():
-        drawn = model.draw(torch.from_numpy(uniforms), order, tables_of(model), temperature)
+        drawn = draw_rows(
+            model, torch.from_numpy(uniforms), order, tables_of(model), temperature, most
+        )
     expected = [draw_by_enumeration(model, layout, u, order, temperature) for u in uniforms]
     np.testing.assert_array_equal(drawn.numpy(), expected)
     assert len(np.unique(expected, axis=0)) > 3
@@ -328,7 +332,7 @@ def test_rows_that_begin_alike_share_their_computation_until_they_part(monkeypat
 
     monkeypatch.setattr(model, "_transform", record)
     with torch.no_grad():
-        rows = model.draw(torch.rand(200, layout.n_digits), order, tables_of(model))
+        rows = draw_rows(model, torch.rand(200, layout.n_digits), order, tables_of(model))
         monkeypatch.undo()
         whole = model.hidden(rows, torch.tensor(order).expand(200, -1))
     assert len(seen[0]) == 1 < len(seen[1]) < 200
@@ -347,7 +351,7 @@ def test_frequencies_of_draws_are_the_probabilities(layout):
     order = layout.shortest_first.tolist()
     uniforms = torch.from_numpy(np.random.default_rng(0).random((20_000, layout.n_digits)))
     with torch.no_grad():
-        drawn = model.draw(uniforms, order, tables_of(model))
+        drawn = draw_rows(model, uniforms, order, tables_of(model))
         orders = torch.tensor(order).expand(len(rows), -1)
         expected = model(rows, orders).sum(1).exp().numpy() * len(drawn)
     keys, counts = np.unique(drawn.numpy(), axis=0, return_counts=True)
@@ -372,7 +376,9 @@ def test_draws_are_rows_that_can_be_at_every_temperature(layout, temperature):
     uniforms[:100] = 0.0
     uniforms[100:200] = LARGEST_UNIFORM
     with torch.no_grad():
-        drawn = model.draw(uniforms, list(range(layout.n_columns)), tables_of(model), temperature)
+        drawn = draw_rows(
+            model, uniforms, list(range(layout.n_columns)), tables_of(model), temperature
+        )
     drawn = drawn.numpy()
     assert (drawn >= 0).all() and (drawn < layout.sizes).all()
     closed = 0
@@ -391,8 +397,8 @@ def test_a_tiny_temperature_takes_the_likeliest_and_a_huge_one_any():
     model = make_model(layout, compact())
     order, uniforms = [0, 1, 2], torch.rand(3000, 3)
     with torch.no_grad():
-        cold = model.draw(uniforms, order, tables_of(model), 1e-300)
-        hot = model.draw(uniforms, order, tables_of(model), 1e300)
+        cold = draw_rows(model, uniforms, order, tables_of(model), 1e-300)
+        hot = draw_rows(model, uniforms, order, tables_of(model), 1e300)
         rows = all_rows(layout)
         best = rows[:, :1][model(rows)[:, 0].argmax()]
     assert (cold == cold[0]).all()

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from tabgraa_sklearn import _sampling
 from tabgraa_sklearn._backbone import CompactBackbone, compact_config
+from tabgraa_sklearn._drawing import draw_rows
 from tabgraa_sklearn._layout import TokenLayout
 from tabgraa_sklearn._sampling import row_uniforms, sample_tokens
 
@@ -55,34 +57,40 @@ def test_numbers_are_uniform_and_differ_between_rows_and_seeds():
 # -- token ids ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("batch_size", [1, 100, 1024, 2500, 10**6])
+@pytest.mark.parametrize("batch_size", [1, 100, 16384, 40_000, 10**6])
 def test_token_ids_do_not_depend_on_the_batch_size(batch_size):
-    backbone = make_backbone()
-    expected_ids, expected_uniforms = draw(backbone, 4000)[0]
-    parts = draw(backbone, 4000, batch_size=batch_size)
-    np.testing.assert_array_equal(np.concatenate([ids for ids, _ in parts]), expected_ids)
-    np.testing.assert_array_equal(np.concatenate([u for _, u in parts]), expected_uniforms)
+    backbone, n_rows, block = make_backbone(), 50_000, 16384
+    expected = list(draw(backbone, n_rows))
+    parts = draw(backbone, n_rows, batch_size=batch_size)
+    for mine, its in zip(zip(*parts, strict=True), zip(*expected, strict=True), strict=True):
+        np.testing.assert_array_equal(np.concatenate(mine), np.concatenate(its))
     # Batches bound the memory: none is larger than asked for, up to a block of the model.
-    assert max(len(ids) for ids, _ in parts) <= max(batch_size, 1024)
-    assert len(parts) == math.ceil(4000 / max(min(batch_size, 4000) // 1024 * 1024, 1024)) or (
-        batch_size > 4000 and len(parts) == 1
-    )
+    at_once = max(batch_size // block * block, block)
+    assert [len(ids) for ids, _ in parts] == [
+        min(at_once, n_rows - start) for start in range(0, n_rows, at_once)
+    ]
 
 
 @pytest.mark.parametrize("n_columns", [3, 200])
-def test_the_model_never_sees_more_rows_than_a_block(monkeypatch, n_columns):
-    backbone, sizes = make_backbone(n_columns), []
-    original = backbone.draw
+def test_blocks_and_what_goes_through_the_model_at_once_are_bounded(monkeypatch, n_columns):
+    backbone, blocks, passes = make_backbone(n_columns), [], []
 
-    def record(uniforms, *rest):
-        sizes.append(tuple(uniforms.shape))
-        return original(uniforms, *rest)
+    def record(model, uniforms, *rest):
+        blocks.append(tuple(uniforms.shape))
+        return draw_rows(model, uniforms, *rest)
 
-    monkeypatch.setattr(backbone, "draw", record)
-    parts = draw(backbone, 1500)
-    block = {3: 1024, 200: 256}[n_columns]  # at most 65,536 cells of a wide table
-    assert sizes == [(block, n_columns)] * math.ceil(1500 / block)
-    assert [ids.shape for ids, _ in parts] == [(1500, n_columns)]
+    def watch(model, inputs, *rest):
+        passes.append(len(inputs))
+        return advance(model, inputs, *rest)
+
+    monkeypatch.setattr(_sampling, "draw_rows", record)
+    advance = CompactBackbone.advance
+    monkeypatch.setattr(CompactBackbone, "advance", watch)
+    parts = draw(backbone, 20_000)
+    block = {3: 16384, 200: 1024}[n_columns]  # at most 2 ** 18 cells of a wide table
+    assert blocks == [(min(block, 20_000 - start), n_columns) for start in range(0, 20_000, block)]
+    assert max(passes) <= 2048
+    assert sum(len(ids) for ids, _ in parts) == 20_000
 
 
 def test_uniforms_of_tokens_and_of_cells_are_apart():

@@ -1,0 +1,259 @@
+"""Rows drawn cell by cell; those that begin alike share their computation until they part."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._attention import CellCache
+from ._backbone import CompactBackbone
+
+__all__ = ["OutputTables", "draw_rows"]
+
+OutputTables = list[tuple[Tensor, Tensor]]
+
+# From this share of distinct beginnings on every row goes alone: finding out which are equal,
+# and gathering what was cached of them, would cost more than it saves.
+_ALONE = 0.5
+_ROUND = 64
+
+
+@dataclass
+class _Branch:
+    """Rows of which as many cells are drawn.
+
+    Attributes
+    ----------
+    step : int
+        Cells drawn so far.
+    rows : Tensor of shape (n_rows,)
+        Which rows they are.
+    prefix : Tensor of shape (n_rows,)
+        Which of the distinct beginnings each row has.
+    inputs : Tensor of shape (n_distinct, width)
+        The embedded last cell of each beginning.
+    cache : CellCache
+        Keys and values of the cells before it.
+    source : Tensor of shape (n_distinct,) or None
+        Where in `cache` each beginning stands; None: in this order.
+    """
+
+    step: int
+    rows: Tensor
+    prefix: Tensor
+    inputs: Tensor
+    cache: CellCache
+    source: Tensor | None = None
+
+
+def draw_rows(
+    model: CompactBackbone,
+    uniforms: Tensor,
+    order: list[int],
+    tables: OutputTables,
+    temperature: float = 1.0,
+    most: int = 2048,
+) -> Tensor:
+    """Draw rows, cell by cell, with a key/value cache.
+
+    Rows that begin alike are one sequence until they part. When more than `most` sequences have
+    arisen, they are cut into groups that are completed one after the other, rows that began alike
+    in one group: what a group caches stays near the processor.
+
+    Parameters
+    ----------
+    model : CompactBackbone
+    uniforms : Tensor of shape (n_rows, n_digits)
+        Numbers in [0, 1), the only randomness: each digit is read off its cumulative
+        distribution.
+    order : list of n_columns int
+        The columns in the order in which they are drawn.
+    tables : list
+        What :meth:`CompactBackbone.output_tables` gives.
+    temperature : float
+        Divides the logits.
+    most : int
+        Sequences that go through the model at once.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_digits), int64
+    """
+    token_ids = torch.zeros(
+        len(uniforms), model.layout.n_digits, dtype=torch.long, device=uniforms.device
+    )
+    everyone = torch.arange(len(uniforms), device=uniforms.device)
+    begin = model.begin[None]
+    waiting = [_Branch(0, everyone, torch.zeros_like(everyone), begin, CellCache(len(order)))]
+    while waiting:
+        waiting += _follow(
+            model, waiting.pop(), uniforms, order, tables, temperature, most, token_ids
+        )
+    return token_ids
+
+
+def _follow(
+    model: CompactBackbone,
+    branch: _Branch,
+    uniforms: Tensor,
+    order: list[int],
+    tables: OutputTables,
+    temperature: float,
+    most: int,
+    token_ids: Tensor,
+) -> list[_Branch]:
+    """Draw cells into `token_ids` until the rows are complete, or too many have parted."""
+    rows, prefix, uniforms = branch.rows, branch.prefix, uniforms[branch.rows]
+    inputs, cache = _filled(branch.inputs), branch.cache
+    if branch.source is not None:
+        cache = cache.select(_filled(branch.source))
+    shared = len(branch.inputs) < len(rows)  # else sequence i is row i
+    for step in range(branch.step, len(order)):
+        column = order[step]
+        states = model.advance(inputs, column, cache)
+        if not shared:
+            states = states[: len(rows)]
+        first, level = _draw_cell(
+            model, states, prefix if shared else None, column, uniforms, tables, temperature
+        )
+        digit = int(model.layout.first[column])
+        token_ids[rows, digit] = first
+        if model.layout.second[column] >= 0:
+            token_ids[rows, digit + 1] = level
+        if step + 1 == len(order):
+            break
+        if not shared:
+            inputs = _filled(model.embed_cell(column, first, level))
+            continue
+        sizes = model.layout.sizes[model.layout.columns == column]
+        keys = (prefix * int(sizes[0]) + first) * int(sizes[1:].prod()) + level
+        kept, parted = _beginnings(keys)
+        source = prefix[kept]
+        inputs = model.embed_cell(column, first[kept], level[kept])
+        if len(kept) > most:
+            return _split(_Branch(step + 1, rows, parted, inputs, cache, source), most)
+        inputs = _filled(inputs)
+        cache = cache.select(_filled(source))
+        shared = len(kept) < len(rows)
+        if shared:
+            prefix = parted
+        else:
+            rows, uniforms = rows[kept], uniforms[kept]
+    return []
+
+
+def _filled(sequences: Tensor) -> Tensor:
+    """Repeat the first of the sequences until their number is a round one.
+
+    Of every shape that it meets anew, the library of matrix products makes a program of its own;
+    this keeps the shapes few.
+    """
+    n = len(sequences)
+    wanted = 1 << (n - 1).bit_length() if n <= _ROUND else -(-n // _ROUND) * _ROUND
+    return torch.cat([sequences, sequences[:1].expand(wanted - n, *sequences.shape[1:])])
+
+
+def _draw_cell(
+    model: CompactBackbone,
+    states: Tensor,
+    prefix: Tensor | None,
+    column: int,
+    uniforms: Tensor,
+    tables: OutputTables,
+    temperature: float,
+) -> tuple[Tensor, Tensor]:
+    """Draw both digits of a column; the second is 0 where it does not apply."""
+    digit = int(model.layout.first[column])
+    weights, bias = tables[0]
+    tokens = model.vocabulary.slot(column)
+    logits = (states @ weights[tokens].T).to(bias.dtype) + bias[tokens]
+    first = _read_off(logits, uniforms[:, digit], temperature, prefix)
+    if model.layout.second[column] < 0:
+        return first, torch.zeros_like(first)
+    weights, bias = tables[1]
+    tokens = model.level_vocabulary.slot(model.two_digit.index(column))
+    own = states if prefix is None else states[prefix]
+    index = first + model.first_start[column]
+    inner = model.level_states(own, index)
+    logits = (inner @ weights[tokens].T).to(bias.dtype) + bias[tokens]
+    barred = model.barred(column, first)
+    if barred is not None:
+        logits = logits.masked_fill(barred < 0, -math.inf)
+    level = _read_off(logits, uniforms[:, digit + 1], temperature)
+    return first, level * model.opens[index]
+
+
+def _beginnings(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell which rows still begin alike.
+
+    Parameters
+    ----------
+    keys : Tensor of shape (n_rows,), int64
+        Equal where rows begin alike, and near each other where they parted just now.
+
+    Returns
+    -------
+    kept : Tensor of shape (n_distinct,)
+        A row of each beginning, by rising keys.
+    parted : Tensor of shape (n_rows,)
+        The beginning of each row, as a place in `kept`.
+    """
+    ranked, order = keys.sort(stable=True)
+    fresh = torch.ones_like(ranked, dtype=torch.bool)
+    fresh[1:] = ranked[1:] != ranked[:-1]
+    number = fresh.cumsum(0) - 1
+    kept = order[fresh]
+    if len(kept) > _ALONE * len(keys):
+        kept, number = order, torch.arange(len(keys), device=keys.device)
+    return kept, torch.empty_like(number).scatter_(0, order, number)
+
+
+def _split(branch: _Branch, most: int) -> list[_Branch]:
+    """Cut a branch into groups of at most `most` beginnings."""
+    assert branch.source is not None
+    n_groups = math.ceil(len(branch.source) / most)
+    by_prefix, places = branch.prefix.sort(stable=True)
+    groups = []
+    for number in range(n_groups):
+        low, high = (len(branch.source) * (number + k) // n_groups for k in (0, 1))
+        start, stop = torch.searchsorted(
+            by_prefix, torch.tensor([low, high], device=by_prefix.device)
+        ).tolist()
+        groups.append(
+            _Branch(
+                branch.step,
+                branch.rows[places[start:stop]],
+                by_prefix[start:stop] - low,
+                branch.inputs[low:high],
+                branch.cache,
+                branch.source[low:high],
+            )
+        )
+    return groups
+
+
+def _read_off(
+    logits: Tensor, uniforms: Tensor, temperature: float = 1.0, rows: Tensor | None = None
+) -> Tensor:
+    """Index of each uniform number on the cumulative distribution of its logits.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_distributions, size)
+    uniforms : Tensor of shape (batch,)
+    temperature : float
+    rows : Tensor of shape (batch,), optional
+        Which distribution each number belongs to; None: one each.
+    """
+    if temperature != 1.0:  # relative to the largest logit, so that no temperature overflows
+        logits = (logits - logits.amax(-1, keepdim=True)) / min(max(temperature, 1e-30), 1e30)
+    cumulative = logits.softmax(-1).cumsum(-1)
+    if rows is not None:
+        cumulative = cumulative[rows]
+    # The last column is at most 1 by rounding; scaling by it keeps every draw inside.
+    wanted = (uniforms * cumulative[:, -1])[:, None]
+    chosen = torch.searchsorted(cumulative, wanted, right=True)[:, 0]
+    return chosen.clamp_(max=logits.shape[-1] - 1)
