@@ -303,27 +303,54 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         ValueError
             If a parameter is out of range.
         """
-        check_is_fitted(self, "model_")
-        _check_parameter("n_samples", n_samples, Integral, lambda n: n >= 1, "an int of at least 1")
-        _check_parameter(
-            "temperature",
-            temperature,
-            Real,
-            lambda t: 0 < t < math.inf,
-            "a finite number greater than 0",
-        )
-        if batch_size is not None:
-            _check_parameter(
-                "batch_size", batch_size, Integral, lambda n: n >= 1, "None or an int of at least 1"
-            )
-        random = self._random if random_state is None else _generator(random_state)
+        seed = self._check_sampling(n_samples, random_state, temperature, batch_size)
         frame = self._draw(
             int(n_samples),
-            seed=int(random.randint(2**31 - 1)),
+            seed=seed,
             temperature=float(temperature),
             batch_size=int(batch_size or _BATCH_ROWS),
         )
         return self._container.restore(frame)
+
+    def sample_batches(
+        self,
+        n_samples: int = 1,
+        *,
+        random_state: int | np.random.RandomState | None = None,
+        temperature: float = 1.0,
+        batch_size: int | None = None,
+    ) -> Iterator[Any]:
+        """Draw new rows in batches, of which only one is in memory at a time.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Rows in all.
+        random_state : int, RandomState instance or None, default=None
+            As in :meth:`sample`, which gives the same rows for the same seed.
+        temperature : float, default=1.0
+            As in :meth:`sample`.
+        batch_size : int, default=None
+            Rows of a batch, the last of which may be smaller; None: 65,536.
+
+        Returns
+        -------
+        iterator of DataFrame or ndarray of shape (batch_size, n_columns)
+            In the container, columns, order and dtypes of the fitted table.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If a parameter is out of range; at once, not with the first batch.
+        """
+        seed = self._check_sampling(n_samples, random_state, temperature, batch_size)
+        batch_rows = int(batch_size or _BATCH_ROWS)
+        parts = self._draw_parts(
+            int(n_samples), seed=seed, temperature=float(temperature), batch_size=batch_rows
+        )
+        return (self._container.restore(batch) for batch in _cut(parts, batch_rows))
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """Log-likelihood of each row, in nats.
@@ -463,23 +490,44 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
 
     # -- checks and state ------------------------------------------------------------------
 
-    def _draw(
-        self, n_samples: int, *, seed: int, temperature: float = 1.0, batch_size: int = _BATCH_ROWS
-    ) -> pd.DataFrame:
-        """Sample rows as a pandas frame, whatever was fitted."""
-        parts = (
-            self._tokenizer.decode(token_ids, uniforms)
-            for token_ids, uniforms in sample_tokens(
-                self.model_,
-                n_samples,
-                seed=seed,
-                order=self.column_order_,
-                precision=getattr(torch, self.precision_),
-                temperature=temperature,
-                batch_size=batch_size,
-            )
+    def _check_sampling(
+        self, n_samples: Any, random_state: Any, temperature: Any, batch_size: Any
+    ) -> int:
+        """Check what sampling is asked for, and give the seed of this call."""
+        check_is_fitted(self, "model_")
+        _check_parameter("n_samples", n_samples, Integral, lambda n: n >= 1, "an int of at least 1")
+        _check_parameter(
+            "temperature",
+            temperature,
+            Real,
+            lambda t: 0 < t < math.inf,
+            "a finite number greater than 0",
         )
-        return _assemble(parts, n_samples)
+        if batch_size is not None:
+            _check_parameter(
+                "batch_size", batch_size, Integral, lambda n: n >= 1, "None or an int of at least 1"
+            )
+        random = self._random if random_state is None else _generator(random_state)
+        return int(random.randint(2**31 - 1))
+
+    def _draw(self, n_samples: int, **settings: Any) -> pd.DataFrame:
+        """Sample rows as a pandas frame, whatever was fitted; `settings` as below."""
+        return _assemble(self._draw_parts(n_samples, **settings), n_samples)
+
+    def _draw_parts(
+        self, n_samples: int, *, seed: int, temperature: float = 1.0, batch_size: int = _BATCH_ROWS
+    ) -> Iterator[pd.DataFrame]:
+        """Sample rows as pandas frames, one after the other."""
+        tokens = sample_tokens(
+            self.model_,
+            n_samples,
+            seed=seed,
+            order=self.column_order_,
+            precision=getattr(torch, self.precision_),
+            temperature=temperature,
+            batch_size=batch_size,
+        )
+        return (self._tokenizer.decode(token_ids, uniforms) for token_ids, uniforms in tokens)
 
     def _check_columns(self, X: Any) -> pd.DataFrame:
         """Give `X` as a frame with the fitted names; the column fitted as `y` may be missing."""
@@ -563,6 +611,22 @@ def _assemble(parts: Iterator[pd.DataFrame], n_rows: int) -> pd.DataFrame:
         cells, filled[i] = filled[i], None
         columns[i] = pd.Series(cells) if plain[i] else pd.concat(cells, ignore_index=True)
     return pd.DataFrame(columns, copy=False).set_axis(first.columns, axis=1)
+
+
+def _cut(parts: Iterator[pd.DataFrame], n_rows: int) -> Iterator[pd.DataFrame]:
+    """Cut a stream of frames anew, into frames of `n_rows` rows and a rest."""
+    waiting: list[pd.DataFrame] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) < n_rows:
+            continue
+        rows = pd.concat(waiting, ignore_index=True)
+        whole = len(rows) // n_rows * n_rows
+        for start in range(0, whole, n_rows):
+            yield rows.iloc[start : start + n_rows].reset_index(drop=True)
+        waiting = [rows.iloc[whole:]] if whole < len(rows) else []
+    if waiting:
+        yield pd.concat(waiting, ignore_index=True)
 
 
 def _match_marginals(

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 
-from tabgraa_sklearn import _sampling
+from tabgraa_sklearn import TabGRAASynthesizer, _sampling
 from tabgraa_sklearn._backbone import CompactBackbone, compact_config
 from tabgraa_sklearn._drawing import draw_rows
 from tabgraa_sklearn._layout import TokenLayout
@@ -181,6 +182,56 @@ def test_temperature_sharpens_and_flattens(fitted):
 def test_a_tiny_temperature_gives_one_row(fitted):
     rows = fitted.sample(200, random_state=0, temperature=1e-9)
     assert rows.astype(str).drop_duplicates().shape[0] == 1
+
+
+# -- batches -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "batch_size"),
+    [(1, 1), (5, 10), (10, 5), (11, 5), (40_000, 15_000), (20_000, None)],
+)
+def test_batches_are_the_rows_of_one_sample(fitted, n_samples, batch_size):
+    batches = list(fitted.sample_batches(n_samples, random_state=4, batch_size=batch_size))
+    full = batch_size or 65_536
+    sizes = [min(full, n_samples - start) for start in range(0, n_samples, full)]
+    assert [len(batch) for batch in batches] == sizes
+    for batch in batches:
+        assert batch.index.equals(pd.RangeIndex(len(batch)))
+    rows = pd.concat(batches, ignore_index=True)
+    pd.testing.assert_frame_equal(rows, fitted.sample(n_samples, random_state=4))
+
+
+def test_batches_come_one_by_one(fitted, monkeypatch):
+    drawn = []
+
+    def record(model, uniforms, *rest):
+        drawn.append(len(uniforms))
+        return draw_rows(model, uniforms, *rest)
+
+    monkeypatch.setattr(_sampling, "draw_rows", record)
+    batches = fitted.sample_batches(10**9, random_state=0, batch_size=100)
+    assert drawn == []
+    assert len(next(batches)) == 100
+    assert sum(drawn) < 10**5
+
+
+def test_batches_are_arrays_or_polars_frames_as_the_table_was(tiny):
+    numbers = np.random.default_rng(0).normal(size=(60, 2))
+    (batch,) = tiny().fit(numbers).sample_batches(3)
+    assert isinstance(batch, np.ndarray)
+    assert batch.shape == (3, 2)
+
+
+def test_batches_refuse_bad_parameters_at_once(fitted):
+    with pytest.raises(ValueError, match="n_samples"):
+        fitted.sample_batches(0)
+    with pytest.raises(ValueError, match="batch_size"):
+        fitted.sample_batches(2, batch_size=0)
+    with pytest.raises(ValueError, match="temperature"):
+        fitted.sample_batches(2, temperature=-1)
+    with pytest.raises(NotFittedError):
+        TabGRAASynthesizer().sample_batches(2)
 
 
 # -- bad input ---------------------------------------------------------------------------------
