@@ -55,7 +55,7 @@ def draw_rows(
     order: list[int],
     tables: OutputTables,
     temperature: float = 1.0,
-    most: int = 2048,
+    most: int = 4096,
 ) -> Tensor:
     """Draw rows, cell by cell, with a key/value cache.
 

@@ -62,11 +62,11 @@ def sample_tokens(
     """
     layout = backbone.layout
     device = backbone.begin.device
-    # Wide rows take smaller blocks: the cache grows with the columns.
-    most, most_cells = (2048, 1 << 18) if device.type == "cpu" else (16384, 1 << 20)
-    block = 16384
-    while block > 64 and block * layout.n_columns > most_cells:
-        block //= 2
+    # Rows are drawn together in blocks, of which so many sequences go through the model at once;
+    # of wide rows fewer, for each cell is cached.
+    block = _at_most(1 << 16, (1 << 20) // layout.n_columns)
+    largest, most_cells = (1 << 12, 1 << 17) if device.type == "cpu" else (1 << 14, 1 << 20)
+    most = _at_most(largest, most_cells // layout.n_columns)
     rows_at_once = max(block, batch_size // block * block)
     model = _with_products_in(backbone, precision).eval()
     tables = None
@@ -82,6 +82,11 @@ def sample_tokens(
                 for part in torch.from_numpy(drawing).split(block)
             ]
         yield torch.cat(drawn).numpy(), uniforms[:, layout.n_digits :]
+
+
+def _at_most(largest: int, bound: int) -> int:
+    """Give the largest power of 2 up to both, but 64 at least."""
+    return max(64, min(largest, 1 << max(bound.bit_length() - 1, 0)))
 
 
 def _with_products_in(backbone: CompactBackbone, precision: torch.dtype) -> CompactBackbone:

@@ -142,7 +142,7 @@ def tables_of(model):
 def test_probabilities_of_all_rows_sum_to_one_in_every_order(layout, config):
     layout = layout()
     model, rows = make_model(layout, config()), all_rows(layout)
-    orders = [None, layout.shortest_first.tolist()]
+    orders = [None, list(range(layout.n_columns))[::-1]]
     orders += [np.random.default_rng(seed).permutation(layout.n_columns) for seed in range(3)]
     sums, likelihoods = [], []
     with torch.no_grad():
@@ -348,7 +348,7 @@ def test_rows_that_begin_alike_share_their_computation_until_they_part(monkeypat
 def test_frequencies_of_draws_are_the_probabilities(layout):
     layout = layout()
     model, rows = make_model(layout, compact()), all_rows(layout)
-    order = layout.shortest_first.tolist()
+    order = list(range(layout.n_columns))[::-1]
     uniforms = torch.from_numpy(np.random.default_rng(0).random((20_000, layout.n_digits)))
     with torch.no_grad():
         drawn = draw_rows(model, uniforms, order, tables_of(model))

@@ -1,0 +1,173 @@
+"""Ours and the peers, timed in one run on one machine.
+
+    python benchmarks/speed.py adult --repeats 3 --time-box 600
+
+Each peer lives in a virtual environment of its own, which is made on the first run (``--venvs``).
+In every repeat the systems take turns, each in a process of its own: a fit at its defaults and a
+sample of as many rows as the train table has. Then the question is how soon a table is good: each
+system is fitted for 1, 2, 4, ... epochs until XGBoost's two-sample score (C2ST) reaches
+``--target``; the seconds of that fit are its time to reach it. A system that does not end within
+the time box is stored as such. Lines go to ``results/speed.csv``; ratios of a repeat stand side by
+side in ``results/speed_ratios.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import Any
+
+import machine
+import pandas as pd
+import results
+import tables
+from measures import c2st_xgboost
+from systems import SYSTEMS
+
+OURS = "tabgraa-sklearn"
+WORKER = Path(__file__).parent / "systems.py"
+FIGURES = ["fit_seconds", "sample_rows_per_second", "peak_memory_mb", "seconds_to_target"]
+MOST_EPOCHS = 64
+
+
+def main() -> None:
+    """Time every system on every table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", nargs="*", default=["adult"])
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--target", type=float, default=0.75, help="C2ST to be reached")
+    parser.add_argument("--time-box", type=float, default=600, help="seconds a process may take")
+    parser.add_argument("--venvs", type=Path, default=Path(__file__).parent / ".venvs")
+    arguments = parser.parse_args()
+    pythons = {system: python_of(system, arguments.venvs) for system in arguments.systems}
+    for name in arguments.tables:
+        table = tables.load(name)
+        for seed in range(arguments.repeats):
+            for system, python in pythons.items():
+                line = time_system(table, system, python, seed, arguments)
+                stored = results.store(
+                    results.RESULTS / "speed.csv", [line], key=["table", "system", "target"]
+                )
+                print({key: line[key] for key in ("table", "system", "seed", "outcome", *FIGURES)})
+    ratios(stored).to_csv(results.RESULTS / "speed_ratios.csv", index=False, float_format="%.4g")
+
+
+def time_system(
+    table: tables.Table, system: str, python: str, seed: int, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Fit and sample at the defaults, then find how soon the target is reached."""
+    line: dict[str, Any] = {
+        "table": table.name,
+        "system": system,
+        "target": arguments.target,
+        "seed": str(seed),
+        "repeats": 1,
+        "outcome": "done",
+        **dict.fromkeys([*FIGURES, "c2st_xgboost", "epochs_to_target"], float("nan")),
+        "time_box": arguments.time_box,
+        "system_version": "",
+    }
+    whole = run(table, system, python, None, seed, arguments.time_box)
+    if whole is None:
+        line["outcome"] = f"not done in {arguments.time_box:g} s"
+    else:
+        line |= whole
+    epochs, left = 1, arguments.time_box
+    # Who needed longer than the time box for a fit at its defaults may still be good sooner.
+    while epochs <= MOST_EPOCHS and left > 0:
+        short = run(table, system, python, epochs, seed, left)
+        if short is None:
+            break
+        if short["c2st_xgboost"] >= arguments.target:
+            line["seconds_to_target"] = short["fit_seconds"]
+            line["epochs_to_target"] = epochs
+            break
+        left -= short["fit_seconds"]
+        epochs *= 2
+    return {**line, **machine.describe()}
+
+
+def run(
+    table: tables.Table, system: str, python: str, epochs: int | None, seed: int, time_box: float
+) -> dict[str, Any] | None:
+    """Fit and sample once in a process of its own; None where it ran out of time."""
+    with tempfile.TemporaryDirectory() as folder:
+        train, out = Path(folder) / "train.csv", Path(folder) / "rows.csv"
+        table.train.to_csv(train, index=False)
+        command = [python, str(WORKER), system, str(train), str(out)]
+        command += ["--rows", str(len(table.train)), "--seed", str(seed)]
+        command += [] if epochs is None else ["--epochs", str(epochs)]
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=time_box, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        if done.returncode != 0:
+            raise SystemExit(f"{system} failed:\n{done.stderr[-3000:]}")
+        figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        rows = pd.read_csv(out)
+    figures["c2st_xgboost"] = c2st_xgboost(
+        table.train, rows, categorical=table.categorical, random_state=seed
+    )
+    return figures
+
+
+def ratios(stored: pd.DataFrame) -> pd.DataFrame:
+    """Set each peer beside ours, repeat by repeat: peer / ours, median, least and most."""
+    runs = stored[~stored["seed"].isin(results.SUMMARIES)]
+    lines = []
+    for (table, target), group in runs.groupby(["table", "target"], sort=False):
+        ours = group[group["system"] == OURS].set_index("seed")
+        for system, peer in group[group["system"] != OURS].groupby("system", sort=False):
+            for figure in FIGURES:
+                ratio = (peer.set_index("seed")[figure] / ours[figure]).dropna()
+                lines.append(
+                    {
+                        "table": table,
+                        "target": target,
+                        "peer": system,
+                        "figure": figure,
+                        "repeats": len(ratio),
+                        "median": ratio.median(),
+                        "least": ratio.min(),
+                        "most": ratio.max(),
+                        **machine.describe(),
+                    }
+                )
+    return pd.DataFrame(lines)
+
+
+def python_of(system: str, venvs: Path) -> str:
+    """Give the interpreter that a system is installed for; ours is this one."""
+    if system == OURS:
+        return sys.executable
+    folder = venvs / system
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    if not (folder / "ready").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        install = [str(python), "-m", "pip", "install", "--quiet"]
+        # torch first: the plain name may bring a build for hardware that is not there.
+        subprocess.run([*install, f"torch=={torch_version()}"], check=True)
+        subprocess.run([*install, SYSTEMS[system][0]], check=True)
+        (folder / "ready").touch()
+    return str(python)
+
+
+def torch_version() -> str:
+    """Name the version of torch that we run, without its build."""
+    import torch
+
+    return str(torch.__version__).partition("+")[0]
+
+
+if __name__ == "__main__":
+    main()

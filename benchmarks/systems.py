@@ -1,0 +1,134 @@
+"""Fit and sample with one system, in the environment it is installed in: what ``speed.py`` starts.
+
+    VENV/bin/python benchmarks/systems.py tabular-argn train.csv.gz out.csv --rows 30000 --epochs 5
+
+Prints one line of JSON: seconds of the fit and of the sample, peak memory, versions. Only pandas
+and the system itself are imported, so that it runs in any of the environments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+# What a fitted system is here: rows wanted -> rows.
+Sampler = Callable[[int], pd.DataFrame]
+
+
+def fit_ours(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
+    """Fit this package at its defaults, or for so many epochs."""
+    from tabgraa_sklearn import TabGRAASynthesizer
+
+    model = TabGRAASynthesizer(max_epochs=epochs, random_state=seed).fit(train)
+    return lambda n: model.sample(n, random_state=seed)
+
+
+def fit_tabular_argn(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
+    """Fit mostlyai-engine's TabularARGN at its defaults, or for so many epochs."""
+    from mostlyai.engine import TabularARGN
+
+    settings = {} if epochs is None else {"max_epochs": epochs}
+    model = TabularARGN(verbose=0, random_state=seed, **settings)
+    model.fit(train)
+    return lambda n: model.sample(n_samples=n)
+
+
+def fit_realtabformer(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
+    """Fit REaLTabFormer at its defaults, or for so many epochs."""
+    from realtabformer import REaLTabFormer
+
+    settings = {} if epochs is None else {"epochs": epochs}
+    model = REaLTabFormer(model_type="tabular", random_state=seed, **settings)
+    model.fit(train)
+    return lambda n: model.sample(n_samples=n)
+
+
+def fit_great(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
+    """Fit be-great on an untrained model of DistilGPT-2's size: no hub is asked for weights.
+
+    Its speed is that of the pretrained model; its quality is not, and is not judged here.
+    """
+    import tempfile
+
+    from be_great import GReaT
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
+
+    set_seed(seed)
+    text = [
+        ", ".join(f"{name} is {cell}" for name, cell in row.items())
+        for row in train.head(5000).to_dict("records")
+    ]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(text, trainer)
+    folder = tempfile.mkdtemp()
+    end = "<|endoftext|>"
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=end, bos_token=end, pad_token=end
+    ).save_pretrained(folder)
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=2000, n_layer=6, bos_token_id=0, eos_token_id=0)
+    ).save_pretrained(folder)
+    model = GReaT(llm=folder, batch_size=32, epochs=epochs or 100)
+    model.fit(train)
+    return lambda n: model.sample(n_samples=n, max_length=400)
+
+
+SYSTEMS: dict[str, tuple[str, Callable[[pd.DataFrame, int | None, int], Sampler]]] = {
+    "tabgraa-sklearn": ("tabgraa-sklearn", fit_ours),
+    "tabular-argn": ("mostlyai-engine", fit_tabular_argn),
+    "realtabformer": ("realtabformer", fit_realtabformer),
+    "be-great": ("be-great", fit_great),
+}
+
+
+def main() -> None:
+    """Fit, sample, and say what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("system", choices=SYSTEMS)
+    parser.add_argument("train", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    package, fit = SYSTEMS[arguments.system]
+    train = pd.read_csv(arguments.train)
+    start = time.perf_counter()
+    sample = fit(train, arguments.epochs, arguments.seed)
+    fit_seconds = time.perf_counter() - start
+    sample(200)
+    start = time.perf_counter()
+    rows = sample(arguments.rows)
+    sample_seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rows.to_csv(arguments.out, index=False)
+    print(
+        json.dumps(
+            {
+                "fit_seconds": fit_seconds,
+                "sample_rows_per_second": len(rows) / sample_seconds,
+                "peak_memory_mb": peak * (1 if sys.platform == "darwin" else 1024) / 1e6,
+                "system_version": version(package),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
