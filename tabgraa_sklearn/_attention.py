@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicLayer
 
@@ -13,7 +14,8 @@ __all__ = ["ATTENTION", "CellCache"]
 
 ATTENTION = "tabgraa_slots"  # its name in transformers' register
 
-_FUTURE = -1e4  # finite, so that bf16 gradients stay finite
+_FUTURE = -1e4  # finite, so that gradients stay finite
+_LANES = 16
 
 
 class _CellLayer(DynamicLayer):  # type: ignore[misc]
@@ -114,10 +116,11 @@ def _attention(
         return _attend_cell(query, key, value), None
     scores = query @ key.transpose(-1, -2)  # (batch, heads, length, past + length)
     length, total = scores.shape[-2:]
-    if length > 1:
-        future = torch.full((length, total), _FUTURE, dtype=scores.dtype, device=scores.device)
-        scores = scores + future.triu(1 + total - length)
-    mixed = scores.softmax(-1) @ value
+    # A softmax over fewer than 16 numbers, or of bf16, is not vectorised on a CPU.
+    filled = max(total, _LANES)
+    future = torch.full((length, filled), _FUTURE, device=scores.device).triu(1 + total - length)
+    weights = (F.pad(scores, (0, filled - total)) + future).softmax(-1)[..., :total]
+    mixed = weights.to(value.dtype) @ value
     return mixed.transpose(1, 2).contiguous(), None
 
 

@@ -65,7 +65,8 @@ def sample_tokens(
     # Rows are drawn together in blocks, of which so many sequences go through the model at once;
     # of wide rows fewer, for each cell is cached.
     block = _at_most(1 << 16, (1 << 20) // layout.n_columns)
-    largest, most_cells = (1 << 12, 1 << 17) if device.type == "cpu" else (1 << 14, 1 << 20)
+    share = device.type == "cpu"
+    largest, most_cells = (1 << 12, 1 << 17) if share else (1 << 14, 1 << 20)
     most = _at_most(largest, most_cells // layout.n_columns)
     rows_at_once = max(block, batch_size // block * block)
     model = _with_products_in(backbone, precision).eval()
@@ -78,7 +79,7 @@ def sample_tokens(
         with torch.inference_mode(), autocast(device, precision):
             tables = tables or model.output_tables(precision)
             drawn = [
-                draw_rows(model, part.to(device), order, tables, temperature, most).cpu()
+                draw_rows(model, part.to(device), order, tables, temperature, most, share).cpu()
                 for part in torch.from_numpy(drawing).split(block)
             ]
         yield torch.cat(drawn).numpy(), uniforms[:, layout.n_digits :]

@@ -124,6 +124,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
 
     Notes
     -----
+    Fits that run in several threads of one process share torch's generator, so that their seeds
+    give the same models only when they run one at a time; processes share nothing.
+
     The log-likelihood of a row is that of its tokens: the cells of a number with many values are
     intervals, so it is the probability of the interval, not a density.
 
@@ -368,7 +371,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         -------
         ndarray of shape (n_rows,), float64
             A number with many values counts with the probability of the interval that its token
-            stands for. A category that was not seen in fit counts with one part in the number
+            stands for, a number that was not seen with that of the nearest token. A category that was not seen in fit counts with one part in the number
             of rows fitted, plus one.
 
         Raises

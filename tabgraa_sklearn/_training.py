@@ -192,6 +192,8 @@ class Trainer:
             betas=(0.9, 0.98),
             fused=self.device.type in ("cpu", "cuda"),
         )
+        # Token ids are small numbers in few bytes: a GPU holds them all.
+        train = (train[0].to(self.device), train[1].to(self.device))
         policy, optimizer = accelerator.prepare(model, optimizer, device_placement=[False, False])
         average = copy.deepcopy(model)
         average.requires_grad_(False)
@@ -279,13 +281,10 @@ class Trainer:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Shuffled batches; of several processes each takes its share of every batch."""
         token_ids, weights = train
-        shuffled = torch.randperm(len(token_ids))
+        shuffled = torch.randperm(len(token_ids)).to(self.device)
         for index in shuffled.split(self.batch_size):
             index = index[accelerator.process_index :: accelerator.num_processes]
-            yield (
-                token_ids[index].to(self.device, torch.long),
-                weights[index].to(self.device),
-            )
+            yield token_ids[index].long(), weights[index]
 
     def _learning_rate(self) -> float:
         warm = min(1.0, (self._step + 1) / min(self.warmup_steps, self._total_steps / 4 + 1))

@@ -302,10 +302,10 @@ def draw_by_enumeration(model, layout, uniforms, order, temperature):
     return row
 
 
-@pytest.mark.parametrize("most", [1, 3, 1024])
+@pytest.mark.parametrize(("most", "share"), [(1, True), (3, True), (1024, True), (7, False)])
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 3.0])
 @pytest.mark.parametrize("config", CONFIGS)
-def test_draw_step_by_step_is_a_draw_from_the_full_pass(config, temperature, most):
+def test_draw_step_by_step_is_a_draw_from_the_full_pass(config, temperature, most, share):
     layout = hand_layout()
     model = make_model(layout, config())
     random = np.random.default_rng(1)
@@ -313,7 +313,7 @@ def test_draw_step_by_step_is_a_draw_from_the_full_pass(config, temperature, mos
     order = random.permutation(4).tolist()
     with torch.no_grad():
         drawn = draw_rows(
-            model, torch.from_numpy(uniforms), order, tables_of(model), temperature, most
+            model, torch.from_numpy(uniforms), order, tables_of(model), temperature, most, share
         )
     expected = [draw_by_enumeration(model, layout, u, order, temperature) for u in uniforms]
     np.testing.assert_array_equal(drawn.numpy(), expected)
