@@ -53,6 +53,7 @@ def render_fidelity(stored: pd.DataFrame) -> list[str]:
                 [
                     [f"`{name}`", measure.best, *(spread(table[name], 4) for _, table in tables)]
                     for name, measure in MEASURES.items()
+                    if name in group
                 ]
                 + [
                     [heading, "", *(spread(table[name], digits) for _, table in tables)]
@@ -91,6 +92,8 @@ def described(settings: str) -> str:
 
 def machine_line(runs: pd.DataFrame) -> str:
     """Say what the runs ran on; several machines or days are all named."""
+    if "seed" in runs:
+        runs = runs[~runs["seed"].astype(str).isin(results.SUMMARIES)]
     lines = runs[list(MACHINE)].astype(str).drop_duplicates()
     return "\n".join(
         f"{line.processor}, {line.cores} cores, {line.system}; {line.versions}; {line.date}."

@@ -10,6 +10,8 @@ import pandas as pd
 
 RESULTS = Path(__file__).parent / "results"
 SUMMARIES = ("mean", "sd")
+# What describes a run and is no figure of it.
+FACTS = ("repeats", "train_rows", "test_rows", "threads", "cores", "time_box")
 
 
 def store(
@@ -29,7 +31,8 @@ def store(
         new = pd.concat([old[kept], new], ignore_index=True)
     blocks = []
     for _, runs in new.groupby(list(key), sort=False):
-        figures = runs.drop(columns=[*key, seed]).select_dtypes("number").columns
+        figures = runs.drop(columns=[*key, seed, *FACTS], errors="ignore")
+        figures = figures.select_dtypes("number").columns
         lines = [runs.assign(repeats=len(runs))]
         if len(runs) > 1:
             for name, figure in zip(

@@ -28,6 +28,7 @@ from tabgraa_sklearn import TabGRAASynthesizer
 from tabgraa_sklearn._device import autocast
 from tabgraa_sklearn._sizes import default_sizes
 
+_PRODUCTS = {getattr(torch.ops.aten, name).default for name in ("mm", "bmm", "addmm", "baddbmm")}
 # A product: batch, rows, inner, columns, precision.
 Product = tuple[int, int, int, int, torch.dtype]
 LARGE: tuple[int, int, int, int] = (1, 2048, 2048, 2048)
@@ -41,6 +42,11 @@ class Products(TorchDispatchMode):
         self.counts: Counter[Product] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in _PRODUCTS:  # in inference mode a product may come as a composite of others
+            with self:
+                parts = func.decompose(*args, **(kwargs or {}))
+            if parts is not NotImplemented:
+                return parts
         name = func.overloadpacket.__name__
         if name in ("mm", "bmm", "addmm", "baddbmm"):
             left, right = args[-2:]

@@ -78,14 +78,15 @@ def private_torch_seed(seed: int, device: torch.device) -> Iterator[None]:
         elif device.type == "mps":
             torch.mps.manual_seed(seed)
         enabled = torch.are_deterministic_algorithms_enabled()
-        filled = torch.utils.deterministic.fill_uninitialized_memory
+        memory: Any = torch.utils.deterministic
+        filled = memory.fill_uninitialized_memory
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
         try:
             if device.type == "cpu":
                 torch.use_deterministic_algorithms(True, warn_only=True)
                 # Every new tensor would be filled before it is written to.
-                torch.utils.deterministic.fill_uninitialized_memory = False
+                memory.fill_uninitialized_memory = False
             yield
         finally:
-            torch.utils.deterministic.fill_uninitialized_memory = filled
+            memory.fill_uninitialized_memory = filled
             torch.use_deterministic_algorithms(enabled, warn_only=warn_only)

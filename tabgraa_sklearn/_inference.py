@@ -106,7 +106,10 @@ def _find_objects(present: pd.Series, marker: Any) -> Cells:
         return UUIDCells(dtype, marker)
     if are(int, float, np.integer, np.floating) and not some(bool):
         if not are(int, np.integer):
-            return NumberCells(dtype, marker, _decimals(to_floats(present), np.float64))
+            try:
+                return NumberCells(dtype, marker, _decimals(to_floats(present), np.float64))
+            except OverflowError:  # an integer that no float holds
+                return MixedCells(dtype, marker)
         low, high = int(present.min()), int(present.max())
         unsigned = high >= 2**63
         if low >= (0 if unsigned else -(2**63)) and high < 2**64:

@@ -21,6 +21,7 @@ __all__ = ["row_uniforms", "sample_tokens"]
 Floats = npt.NDArray[np.float64]
 
 _SEED_ROWS = 1024  # rows that share a seed
+_BLOCK_ROWS = 1 << 16  # rows that are drawn together
 
 
 def row_uniforms(seed: int, start: int, stop: int, width: int) -> Floats:
@@ -64,7 +65,7 @@ def sample_tokens(
     device = backbone.begin.device
     # Rows are drawn together in blocks, of which so many sequences go through the model at once;
     # of wide rows fewer, for each cell is cached.
-    block = _at_most(1 << 16, (1 << 20) // layout.n_columns)
+    block = _at_most(_BLOCK_ROWS, (1 << 20) // layout.n_columns)
     share = device.type == "cpu"
     largest, most_cells = (1 << 12, 1 << 17) if share else (1 << 14, 1 << 20)
     most = _at_most(largest, most_cells // layout.n_columns)

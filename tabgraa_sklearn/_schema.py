@@ -29,6 +29,7 @@ _LUCK = 10  # pairs of equal numbers expected; none at all has a chance of exp(-
 _MIN_ROWS = 50  # with fewer rows, that all cells differ says little
 _DISTINCT = 0.95  # "nearly every value its own"
 _MANY_CATEGORIES = 1000
+_FEW_ROWS = 10  # from here on, that most strings differ is worth a warning
 _WORDS_OF_TEXT = 3.0
 
 Array = npt.NDArray[Any]
@@ -345,6 +346,8 @@ def _guess_kind(
             )
             return "identifier"
     many = n_distinct > _MANY_CATEGORIES and n_distinct > n_present / 5
+    if isinstance(cells, StringCells):
+        many |= n_present >= _FEW_ROWS and n_distinct > n_present / 2
     if nearly_all or many:
         other = "identifier" if "identifier" in cells.kinds else None
         _warn(

@@ -66,7 +66,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
     learning_rate : float, default=None
         Step size of AdamW. None: 0.0025 to 0.005, the larger the table the more.
     batch_size : int, default=None
-        Rows per step. None: between 16 and 256, following the numbers of rows and columns.
+        Rows per step. None: between 16 and 512, following the numbers of rows and columns.
     validation_fraction : float, default=0.05
         Share of the rows that is held out to decide when to stop; at most 20,000 rows.
     n_iter_no_change : int, default=4
@@ -225,11 +225,12 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             sample_weight, frame, dtype=np.float64, ensure_non_negative=True
         )
         if sample_weight is not None:
-            kept = weights > 0
+            # Relative to the largest, in the precision in which they are used.
+            weights = weights / max(weights.max(), np.finfo(np.float64).tiny)
+            kept = weights.astype(np.float32) > 0
             if kept.sum() < 2:
                 raise ValueError("sample_weight must be positive for at least 2 rows.")
             frame, weights = frame[kept].reset_index(drop=True), weights[kept]
-            weights = weights / weights.max()
             weights = weights / weights.mean()
 
         random = _generator(self.random_state)
@@ -243,7 +244,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             train, held_out = self._split(token_ids, weights, seed)
             model.start_from(train[0].numpy(), train[1].numpy())
             result = trainer.run(model, train, held_out)
-            _match_marginals(model, order, trainer, train, held_out)
+            if result.stop_reason != "interrupted":
+                _match_marginals(model, order, trainer, train, held_out)
 
         if result.stop_reason == "interrupted":
             warnings.warn(
@@ -326,7 +328,10 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         temperature: float = 1.0,
         batch_size: int | None = None,
     ) -> Iterator[Any]:
-        """Draw new rows in batches, of which only one is in memory at a time.
+        """Draw new rows in batches, for samples that are larger than the memory.
+
+        Rows are drawn in blocks of up to 65,536, of which one is in memory at a time, and one
+        batch.
 
         Parameters
         ----------
@@ -356,7 +361,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         parts = self._draw_parts(
             int(n_samples), seed=seed, temperature=float(temperature), batch_size=batch_rows
         )
-        return (self._container.restore(batch) for batch in _cut(parts, batch_rows))
+        container = self._container  # as it is now, whatever is fitted while batches are drawn
+        return (container.restore(batch) for batch in _cut(parts, batch_rows))
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """Log-likelihood of each row, in nats.
@@ -371,7 +377,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         -------
         ndarray of shape (n_rows,), float64
             A number with many values counts with the probability of the interval that its token
-            stands for, a number that was not seen with that of the nearest token. A category that was not seen in fit counts with one part in the number
+            stands for, a number that was not seen with that of the nearest token. A category
+            that was not seen in fit counts with one part in the number
             of rows fitted, plus one.
 
         Raises
@@ -538,7 +545,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             temperature=temperature,
             batch_size=batch_size,
         )
-        return (self._tokenizer.decode(token_ids, uniforms) for token_ids, uniforms in tokens)
+        tokenizer = self._tokenizer
+        return (tokenizer.decode(token_ids, uniforms) for token_ids, uniforms in tokens)
 
     def _check_columns(self, X: Any) -> pd.DataFrame:
         """Give `X` as a frame with the fitted names; the column fitted as `y` may be missing."""
@@ -620,7 +628,12 @@ def _assemble(parts: Iterator[pd.DataFrame], n_rows: int) -> pd.DataFrame:
     columns = {}
     for i in places:
         cells, filled[i] = filled[i], None
-        columns[i] = pd.Series(cells) if plain[i] else pd.concat(cells, ignore_index=True)
+        # The dtype is named, else pandas would read objects as the times or strings they hold.
+        columns[i] = (
+            pd.Series(cells, dtype=first.dtypes.iloc[i])
+            if plain[i]
+            else pd.concat(cells, ignore_index=True)
+        )
     return pd.DataFrame(columns, copy=False).set_axis(first.columns, axis=1)
 
 
@@ -651,14 +664,14 @@ def _match_marginals(
 
     They do where at least 200 of them lose more than one part in a thousand: else it is chance.
     """
-    before, _ = trainer.measure(model, held_out)
     state = copy.deepcopy(model.state_dict())
+    enough = len(held_out[0]) >= 200
     fixed = torch.from_numpy(order).to(trainer.device)
     try:
+        before = trainer.measure(model, held_out)[0] if enough else 0.0
         with autocast(trainer.device, trainer.precision):
             model.match_marginals(train[0][:_MATCHED_ROWS], train[1][:_MATCHED_ROWS], fixed)
-        after, _ = trainer.measure(model, held_out)
-        harmed = len(held_out[0]) >= 200 and after > 1.001 * before
+        harmed = enough and trainer.measure(model, held_out)[0] > 1.001 * before
     except KeyboardInterrupt:
         harmed = True
     if harmed:
@@ -720,8 +733,11 @@ def _join_target(X: Any, y: Any) -> tuple[pd.DataFrame, Container]:
 def _as_column(y: Any) -> pd.Series:
     if isinstance(y, np.ma.MaskedArray):
         return pd.Series(np.ma.ravel(y) if y.ndim == 2 and y.shape[1] == 1 else y)
-    keeps_dtype = pd.Series | pd.Index | pd.api.extensions.ExtensionArray
-    return pd.Series(y if isinstance(y, keeps_dtype) else column_or_1d(y, warn=True))
+    if isinstance(y, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
+        return pd.Series(y)
+    cells = column_or_1d(y, warn=True)
+    # The dtype is named, else pandas would read objects as the times or strings they hold.
+    return pd.Series(cells, dtype=object if cells.dtype == object else None)
 
 
 def _as_polars(column: pd.Series) -> Any:

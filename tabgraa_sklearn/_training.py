@@ -129,6 +129,8 @@ class Trainer:
         Where and in what precision the matrix products run.
     max_epochs, batch_size, learning_rate, n_iter_no_change
         As in the estimator.
+    patience_steps : int
+        Training does not stop before so many steps without improvement.
     weight_decay : float
         Applied to the transformer's matrices alone.
     averaging : float
@@ -283,6 +285,8 @@ class Trainer:
         token_ids, weights = train
         shuffled = torch.randperm(len(token_ids)).to(self.device)
         for index in shuffled.split(self.batch_size):
+            if len(index) < accelerator.num_processes:  # a last batch that is too small to share
+                continue
             index = index[accelerator.process_index :: accelerator.num_processes]
             yield token_ids[index].long(), weights[index]
 
@@ -330,7 +334,9 @@ class Trainer:
         if not self.verbose:
             return
         per_epoch = entry["elapsed_seconds"] / entry["epoch"]
-        patience = self.n_iter_no_change - (entry["epoch"] - best_epoch)
+        steps_per_epoch = self._total_steps // self.max_epochs
+        patience = max(self.n_iter_no_change, math.ceil(self.patience_steps / steps_per_epoch))
+        patience -= entry["epoch"] - best_epoch
         most = min(self.max_epochs - entry["epoch"], max(patience, 0))
         held_out = " / ".join(f"{entry[name]:.4f}" for name in self.validation)
         print(

@@ -37,6 +37,19 @@ def test_a_device_must_hold_data():
         choose_device("meta")
 
 
+def test_deterministic_algorithms_are_for_the_fit_alone():
+    memory = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    with pytest.raises(KeyError), private_torch_seed(0, CPU):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not memory.fill_uninitialized_memory
+        raise KeyError
+    assert before == (
+        torch.are_deterministic_algorithms_enabled(),
+        memory.fill_uninitialized_memory,
+    )
+
+
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
 def test_a_precision_that_is_asked_for_is_taken(name):
     assert choose_precision(name, CPU) == getattr(torch, name)

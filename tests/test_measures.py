@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import train_test_split
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 measures = pytest.importorskip("measures", reason="benchmarks/ is not beside tests/")
@@ -98,6 +100,114 @@ def test_measures_leave_their_input_alone(parts):
     measures.exact_copies(parts[0], parts[1], categorical=LABELS)
     for part, copy in zip(parts, before, strict=True):
         pd.testing.assert_frame_equal(part, copy)
+
+
+def test_alpha_precision_and_beta_recall_agree_with_a_loop(parts):
+    train, synthetic = (part.head(100) for part in parts[:2])
+    real, fake, _ = measures._distance_space(train, synthetic, train.iloc[:0], LABELS)
+    shares = [step / 29 for step in range(30)]
+
+    def gap(curve):
+        return 1 - 2 / 29 * sum(abs(a - b) for a, b in zip(shares, curve, strict=True))
+
+    def length(row):
+        return float(sum(cell**2 for cell in row)) ** 0.5
+
+    own = [length(row - real.mean(0)) for row in real]
+    far = [length(row - real.mean(0)) for row in fake]
+    precision = [np.mean([d <= np.quantile(own, a) for d in far]) for a in shares]
+    near, depth = [], []
+    for number, row in enumerate(real):
+        others = min(length(row - other) for k, other in enumerate(real) if k != number)
+        to_fake = [length(row - other) for other in fake]
+        best = int(np.argmin(to_fake))
+        near.append(to_fake[best] <= others + 1e-12)
+        depth.append(length(fake[best] - fake.mean(0)))
+    recall = [
+        np.mean([n and d <= np.quantile(depth, b) for n, d in zip(near, depth, strict=True)])
+        for b in shares
+    ]
+    got = measures.precision_recall(train, synthetic, categorical=LABELS)
+    assert got == pytest.approx((gap(precision), gap(recall)), abs=1e-9)
+
+
+def test_alpha_precision_and_beta_recall_know_fresh_rows_from_collapsed_and_from_far_ones():
+    real, fresh = table(2000, 0), table(2000, 1)
+    precision, recall = measures.precision_recall(real, fresh, categorical=LABELS)
+    assert precision > 0.95
+    assert recall == pytest.approx(0.5, abs=0.1)
+    one_row = fresh.iloc[[0] * 2000].reset_index(drop=True)
+    assert measures.precision_recall(real, one_row, categorical=LABELS)[1] < 0.1
+    far = fresh.assign(size=fresh["size"] + 1000)
+    assert measures.precision_recall(real, far, categorical=LABELS)[0] < 0.1
+
+
+def test_mutual_information_is_the_weighted_difference_by_hand():
+    train = pd.DataFrame({"a": [0, 0, 1, 1] * 25, "b": [0, 0, 1, 1] * 25, "c": [0, 1, 0, 1] * 25})
+    labels = ["a", "b", "c"]
+    assert measures.mutual_information(train, train, categorical=labels) == pytest.approx(1)
+    # a and b are one column in train (NMI 1) and independent here; c hangs on neither.
+    fake = train.assign(b=train["c"])
+    assert measures.mutual_information(train, fake, categorical=labels) == pytest.approx(0)
+    half = pd.concat([train, train.assign(b=1 - train["b"]).head(20)])
+    joint = np.array([[50, 10], [10, 50]]) / 120
+    nats = (joint * np.log(joint / joint.sum(0) / joint.sum(1)[:, None])).sum()
+    expected = 1 - (1 - nats / np.log(2))
+    assert measures.mutual_information(train, half, categorical=labels) == pytest.approx(expected)
+
+
+def test_mutual_information_bins_numbers_and_keeps_missing_cells_apart():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=4000)
+    train = pd.DataFrame({"x": x, "y": x + 0.1 * generator.normal(size=4000)})
+    train.loc[x > 1, "y"] = np.nan
+    fresh = train.sample(4000, replace=True, random_state=0)
+    assert measures.mutual_information(train, fresh, categorical=[]) > 0.97
+    shuffled = train.assign(y=train["y"].sample(frac=1, random_state=0).to_numpy())
+    assert measures.mutual_information(train, shuffled, categorical=[]) < 0.5
+
+
+@pytest.mark.parametrize("target", ["group", "size"])
+def test_downstream_tuning_takes_what_is_best_on_a_ninth_of_the_synthetic_rows(target, monkeypatch):
+    xgboost = pytest.importorskip("xgboost", reason="benchmarks extra")
+    monkeypatch.setattr(measures, "TUNING_GRID", {"max_depth": [2, 6], "min_child_weight": [1]})
+    monkeypatch.setattr(measures, "TUNING_TREES", (5, 20))
+    train, synthetic, test = (table(n, seed).dropna() for n, seed in ((300, 0), (400, 1), (200, 2)))
+    if target == "group":
+        train, synthetic, test = (part[part["group"] != "c"] for part in (train, synthetic, test))
+    got = measures.downstream_auc(
+        train, synthetic, test, target=target, categorical=LABELS, n_jobs=1
+    )
+    names = [name for name in train.columns if name != target]
+    labels = [name for name in names if name in LABELS]
+    numbers = [name for name in names if name not in LABELS]
+
+    def inputs(part):
+        cells = [pd.to_numeric(part[name]).astype("float64").to_numpy() for name in numbers]
+        for name in labels:
+            cells += [(part[name] == value).to_numpy(float) for value in sorted(set(train[name]))]
+        return np.column_stack(cells)
+
+    def known(part):
+        return (part[target] == "b").astype(int) if target == "group" else part[target]
+
+    kind = xgboost.XGBClassifier if target == "group" else xgboost.XGBRegressor
+
+    def judge(learnt, asked, depth, trees):
+        model = kind(max_depth=depth, min_child_weight=1, n_estimators=trees, random_state=0)
+        model.fit(inputs(learnt), known(learnt))
+        if target == "group":
+            return roc_auc_score(known(asked), model.predict_proba(inputs(asked))[:, 1])
+        return r2_score(known(asked), model.predict(inputs(asked)))
+
+    learnt, asked = train_test_split(np.arange(len(synthetic)), test_size=1 / 9, random_state=0)
+    figures = {
+        (depth, trees): judge(synthetic.iloc[learnt], synthetic.iloc[asked], depth, trees)
+        for depth in (2, 6)
+        for trees in (5, 20)
+    }
+    best = max(figures, key=figures.get)
+    assert got == pytest.approx(judge(synthetic, test, *best), abs=2e-3)
 
 
 def test_detection_is_sdmetrics_own_on_plain_columns():

@@ -131,7 +131,8 @@ def test_one_row_is_the_default(fitted):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1024, 10**9, np.int64(5)])
-def test_the_same_seed_gives_the_same_rows_whatever_the_batch_size(fitted, batch_size):
+def test_the_same_seed_gives_the_same_rows_whatever_the_batch_size(fitted, batch_size, monkeypatch):
+    monkeypatch.setattr(_sampling, "_BLOCK_ROWS", 64)
     expected = fitted.sample(1500, random_state=4)
     rows = fitted.sample(1500, random_state=4, batch_size=batch_size)
     pd.testing.assert_frame_equal(rows, expected)
@@ -222,7 +223,27 @@ def test_batches_come_one_by_one(fitted, monkeypatch):
     assert sum(drawn) < 10**5  # of a thousand million
 
 
-def test_batches_are_arrays_or_polars_frames_as_the_table_was(tiny):
+def test_batches_are_polars_frames_where_the_table_was_one(tiny):
+    polars = pytest.importorskip("polars")
+    table = polars.DataFrame({"a": ["x", "y"] * 20, "b": range(0, 80, 2)})
+    model = tiny(column_kinds={"b": "numeric"}).fit(table)
+    batches = list(model.sample_batches(7, batch_size=3, random_state=0))
+    assert [batch.shape for batch in batches] == [(3, 2), (3, 2), (1, 2)]
+    assert polars.concat(batches).equals(model.sample(7, random_state=0))
+
+
+def test_a_refit_leaves_the_batches_that_were_asked_for_before(tiny, table, monkeypatch):
+    monkeypatch.setattr(_sampling, "_BLOCK_ROWS", 64)
+    model = tiny().fit(table)
+    expected = model.sample(300, random_state=1)
+    batches = model.sample_batches(300, random_state=1, batch_size=100)
+    first = next(batches)
+    model.fit(pd.DataFrame({"other": ["p", "q"] * 20}))
+    rest = pd.concat([first, *batches], ignore_index=True)
+    pd.testing.assert_frame_equal(rest, expected)
+
+
+def test_batches_are_arrays_where_the_table_was_one(tiny):
     numbers = np.random.default_rng(0).normal(size=(60, 2))
     (batch,) = tiny().fit(numbers).sample_batches(3)
     assert isinstance(batch, np.ndarray)

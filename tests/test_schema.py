@@ -46,7 +46,7 @@ SILENT = {
     "bool objects": (pd.Series([True, None], dtype=object), "categorical"),
     "strings": (["a", "b"], "categorical"),
     "strings of numbers": (["1", "2", "2"], "categorical"),
-    "strings distinct but few": ([f"id{i}" for i in range(20)], "categorical"),
+    "strings distinct but few": ([f"id{i}" for i in range(9)], "categorical"),
     "strings half distinct": ([f"v{i % 100}" for i in range(N)], "categorical"),
     "phrases": (["one of a few phrases", "and another one here"] * 100, "categorical"),
     "category": (pd.Categorical(["a", "b"]), "categorical"),
@@ -72,6 +72,7 @@ def test_kinds_that_need_no_warning(cells):
 LOUD = {
     "identifier strings": ([f"id{i}" for i in range(N)], "identifier", "200 distinct values in"),
     "identifier nearly": ([f"id{max(i, 5)}" for i in range(N)], "identifier", "195 distinct"),
+    "short table": ([f"id{i}" for i in range(20)], "categorical", "20 distinct values in 20"),
     "row counter": (range(7, 7 + N), "identifier", "every number once"),
     "row counter in steps": (range(0, 10 * N, 10), "identifier", "every number once"),
     "counting down": (range(N, 0, -1), "identifier", "every number once"),

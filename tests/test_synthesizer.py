@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from transformers import GPT2Config, LlamaConfig, T5Config
 
-from tabgraa_sklearn import ColumnKindWarning, TabGRAASynthesizer
+from tabgraa_sklearn import ColumnKindWarning, TabGRAASynthesizer, _sampling
 from tabgraa_sklearn._backbone import CompactBackbone
 from tabgraa_sklearn._training import Trainer
 
@@ -858,14 +858,27 @@ def test_a_column_of_an_array_has_no_name_that_a_target_could_take(tiny):
     assert tiny().fit(X.to_numpy(), X[0]).sample(3).shape == (3, 3)
 
 
-def test_batches_are_joined_to_one_table_of_every_dtype(tiny):
+def test_batches_are_joined_to_one_table_of_every_dtype(tiny, monkeypatch):
+    monkeypatch.setattr(_sampling, "_BLOCK_ROWS", 64)
     table = pd.DataFrame(dict(column_types()))
+    days = [dt.datetime(2020, 1, day) for day in (1, 2, 3)]
+    for name, cells in {
+        "object datetimes": days,
+        "object timestamps": list(map(pd.Timestamp, days)),
+        "object timedeltas": [day - days[0] for day in days],
+        "object strings": ["a", "b", "c"],
+    }.items():
+        table[name] = pd.Series((cells * len(table))[: len(table)], dtype=object)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = tiny().fit(table)
     whole = model.sample(500, random_state=0)
     pd.testing.assert_frame_equal(model.sample(500, random_state=0, batch_size=100), whole)
     assert (whole.dtypes == table.dtypes).all()
+    batches = pd.concat(model.sample_batches(500, random_state=0, batch_size=70))
+    pd.testing.assert_frame_equal(batches.reset_index(drop=True), whole)
+    for name in table.columns[table.dtypes == object]:
+        assert set(whole[name].map(type)) <= set(table[name].map(type)), name
 
 
 def test_the_callers_accelerate_state_is_left_alone(tiny):
