@@ -45,10 +45,10 @@ print(f"{len(real):,} rows to learn, {real.shape[1]} columns; {len(unseen):,} ro
 # %%
 # ## Fit
 #
-# With `verbose=1` there is a line per epoch. "Held out" is what the rows that are set aside for it
-# cost, in nats per row: the lower, the better the table is known. When it no longer falls, the
-# training stops, and the best epoch's weights are kept. "Train" lies above it because rows are
-# learnt the hard way, with dropout and, some of them with their columns in random order.
+# With `verbose=1` there is a line per epoch. "Held out" is what the rows that are set aside cost,
+# in nats per row, first with their columns in the order of sampling, then in random orders: the
+# lower, the better the table is known. When the mean of both no longer falls, the training stops,
+# and the best epoch's weights are kept. "Train" is a mix of both orders, learnt with dropout.
 
 synthesizer = TabGRAASynthesizer(max_epochs=max_epochs, random_state=0, verbose=1)
 started = time.perf_counter()
