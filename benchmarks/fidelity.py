@@ -45,9 +45,7 @@ def main() -> None:
             # A fresh process for each: its peak memory is its own, and so is torch's state.
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                row = pool.submit(
-                    run, table, seed, arguments.parameters, target_as_y=arguments.target_as_y
-                ).result()
+                row = pool.submit(run, table, seed, arguments.parameters).result()
             stored = results.store(arguments.out, [row], key=["table", "settings"])
             print_row(row)
         runs = stored[(stored["table"] == table.name) & (stored["settings"] == row["settings"])]
@@ -55,9 +53,7 @@ def main() -> None:
             print_row(summary.to_dict())
 
 
-def run(
-    table: tables.Table, seed: int, parameters: dict[str, Any], *, target_as_y: bool = False
-) -> dict[str, Any]:
+def run(table: tables.Table, seed: int, parameters: dict[str, Any]) -> dict[str, Any]:
     """Fit, sample and measure once.
 
     Parameters
@@ -68,8 +64,6 @@ def run(
         ``random_state`` of the fit, of the sample and of the measures.
     parameters : dict
         Parameters of the estimator that differ from its defaults.
-    target_as_y : bool
-        Whether the estimator is told which column is the target.
 
     Returns
     -------
@@ -82,10 +76,7 @@ def run(
 
     synthesizer = TabGRAASynthesizer(random_state=seed, verbose=0).set_params(**parameters)
     start = time.perf_counter()
-    if target_as_y:
-        synthesizer.fit(table.train.drop(columns=table.target), table.train[table.target])
-    else:
-        synthesizer.fit(table.train)
+    synthesizer.fit(table.train)
     fit_seconds = time.perf_counter() - start
 
     synthesizer.sample(200, random_state=seed)
@@ -96,7 +87,6 @@ def run(
     memory = machine.peak_memory_mb()
     if timed_rows != len(table.train):
         synthetic = synthesizer.sample(len(table.train), random_state=seed)
-    synthetic = synthetic[table.train.columns]
 
     figures = measure_all(
         table.train,
@@ -109,9 +99,7 @@ def run(
     )
     return {
         "table": table.name,
-        "settings": json.dumps(
-            {**parameters, **({"target_as_y": True} if target_as_y else {})}, sort_keys=True
-        ),
+        "settings": json.dumps(parameters, sort_keys=True),
         "seed": str(seed),
         "repeats": 1,
         **figures,
@@ -163,9 +151,6 @@ def parse() -> argparse.Namespace:
         default=[],
         metavar="NAME=VALUE",
         help="a parameter of the estimator, as often as needed",
-    )
-    parser.add_argument(
-        "--target-as-y", action="store_true", help="fit(X, y) instead of fit(table)"
     )
     parser.add_argument("--out", type=Path, default=results.RESULTS / "fidelity.csv")
     arguments = parser.parse_args()

@@ -117,8 +117,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
     stop_reason_ : {"no improvement", "max_epochs", "interrupted"}
         Why the training ended.
     column_order_ : list of int
-        The order in which the columns of a row are drawn: those of least entropy first, and what
-        was given as `y` last.
+        The order in which the columns of a row are drawn.
     device_ : torch.device
         Where the model is.
     precision_ : str
@@ -204,8 +203,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             At least two rows. Missing cells are learnt as values.
         y : array-like of shape (n_rows,), default=None
             One more column, learnt with `X` and sampled as the last column, named after `y` or
-            "target". It is drawn last, given all others, which serves those who want to predict
-            it.
+            "target".
         sample_weight : array-like of shape (n_rows,), default=None
             How often each row counts; rows of weight 0 are left out.
 
@@ -243,8 +241,6 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         with private_torch_seed(seed, device):
             token_ids = tokenizer.encode(frame)
             order = layout.surest_first(token_ids, weights)
-            if y is not None:  # the target last: what is learnt of it is all that the rest says
-                order = np.append(order[order < len(order) - 1], len(order) - 1)
             model, trainer = self._build(layout, order, len(frame), device, precision)
             train, held_out = self._split(token_ids, weights, seed)
             model.start_from(train[0].numpy(), train[1].numpy())

@@ -858,16 +858,6 @@ def test_a_column_of_an_array_has_no_name_that_a_target_could_take(tiny):
     assert tiny().fit(X.to_numpy(), X[0]).sample(3).shape == (3, 3)
 
 
-def test_a_target_is_drawn_last_and_the_surest_first(tiny):
-    random = np.random.default_rng(0)
-    table = pd.DataFrame({"many": random.integers(0, 9, 200), "few": random.integers(0, 2, 200)})
-    target = pd.Series(["no", "yes"] * 100, name="bought")
-    assert tiny().fit(table.assign(bought=target)).column_order_[-1] == 0
-    model = tiny().fit(table, target)
-    assert model.column_order_ == [1, 0, 2]
-    assert list(model.sample(3).columns) == ["many", "few", "bought"]
-
-
 def test_batches_are_joined_to_one_table_of_every_dtype(tiny, monkeypatch):
     monkeypatch.setattr(_sampling, "_BLOCK_ROWS", 64)
     table = pd.DataFrame(dict(column_types()))
