@@ -426,9 +426,8 @@ class CompactBackbone(nn.Module):
             inputs = torch.cat([begin, cells[:, :-1]], 1) + self.asked
         else:
             spread = order[..., None].expand_as(cells)
-            inputs = torch.cat([begin, cells.gather(1, spread)[:, :-1]], 1) + F.embedding(
-                order, self.asked
-            )
+            before = torch.cat([begin, cells.gather(1, spread)[:, :-1]], 1)
+            inputs = before + F.embedding(order, self.asked)
         states = self._transform(self.input_dropout(inputs))
         if order is not None:
             states = states.gather(1, order.argsort(1)[..., None].expand_as(states))

@@ -71,9 +71,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         Share of the rows that is held out to decide when to stop; at most 20,000 rows.
     n_iter_no_change : int, default=4
         Training stops when the held-out likelihood has not improved for so many epochs, and for
-        200 steps. It is
-        the mean of that in the order of sampling and that in random orders, weighted by
-        `random_order_share`. The weights of the best epoch are kept.
+        200 steps. It is the mean of that in the order of sampling and that in random orders,
+        weighted by `random_order_share`. The weights of the best epoch are kept.
     dropout : float, default=None
         Share of activations that is dropped in training. None: the smaller the table the more.
         A `backbone` of your own brings its own.

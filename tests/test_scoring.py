@@ -98,7 +98,7 @@ def test_training_rows_are_likelier_than_rows_with_shuffled_columns(tiny):
     shuffled = table.apply(lambda column: column.sample(frac=1, random_state=len(column.name)))
     shuffled = shuffled.astype(table.dtypes).reset_index(drop=True)
     shuffled["flag"] = table["flag"].to_numpy()[np.random.default_rng(1).permutation(300)]
-    assert model.score_samples(table).mean() > model.score_samples(shuffled).mean() + 0.1
+    assert model.score_samples(table).mean() > model.score_samples(shuffled).mean() + 0.2
 
 
 def test_an_unseen_category_counts_one_part_in_the_rows_plus_one(tiny, table):
