@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -17,32 +15,40 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.utils import Tags, check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
     _check_sample_weight,
     check_is_fitted,
+    check_memory,
 )
 from transformers import PretrainedConfig
 
-from ._backbone import CompactBackbone, compact_config
-from ._device import autocast, choose_device, choose_precision, private_torch_seed
+from ._alignment import OBJECTIVES, Aligner, AlignmentResult, RealRows
+from ._device import choose_device, choose_precision, private_torch_seed
 from ._features import to_features
-from ._frames import Container, check_frame, to_frame
-from ._layout import TokenLayout
+from ._frames import check_frame, to_frame
+from ._joining import as_column, assemble, check_lengths, cut, join_target
+from ._refinement import refined
+from ._rewards import log_odds, rewards, signal_kind
 from ._sampling import sample_tokens
 from ._scoring import N_FOLDS, log_likelihood, two_sample_score
-from ._sizes import default_sizes
-from ._tokenizer import TableTokenizer
-from ._training import Trainer, mixed_order_loss, nats_per_row
+from ._supervised import (
+    Interrupted,
+    Supervised,
+    SupervisedSettings,
+    fit_supervised,
+    split_rows,
+)
+from ._training import TrainingResult
 
 __all__ = ["TabGRAASynthesizer"]
 
 _SCORE_ROWS = 10_000  # rows of each kind that `score` compares at the most
-_MATCHED_ROWS = 100_000  # rows whose marginal frequencies the output is fitted to
+_ROUNDS = 3  # of alignment, by default
+_ROUNDS_FROM = 1000  # rows of a table; with fewer a signal finds next to nothing
 _BATCH_ROWS = 65_536  # rows that `sample` works on at once
 
 
@@ -88,8 +94,48 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         None: "cuda" where there is one, else "mps", else "cpu".
     precision : {"float32", "bfloat16"}, default=None
         Precision of matrix products. None: bfloat16 where the hardware multiplies it faster.
+    n_rounds : int, default=None
+        Rounds of alignment after the supervised stage: the model draws rows, a signal scores
+        them, and the model is moved towards what scores well. The best round by held-out rows is
+        kept, the supervised model included. 0 leaves the supervised model. None: 3 for tables
+        of at least 1,000 rows, else 0.
+    signal : estimator, default=None
+        What scores rows: any classifier of scikit-learn's kind, fitted on real rows (1) against
+        drawn ones (0), or any density model or outlier detector, fitted on real rows. Pipelines
+        get the table, other estimators numbers. See :mod:`tabgraa_sklearn.signals`. None:
+        LightGBM.
+    reward : {"realism", "indistinguishability"} or callable, default="realism"
+        What is rewarded: the log density ratio of real rows to drawn ones; the nearness of the
+        probability p to one half, ``1 - |p - 1/2|``; or what the callable gives for an array of
+        probabilities (of scores, by a detector).
+    objective : str, default="tabgraa"
+        "tabgraa" and "tabgraa-sigmoid" are group-relative; "dpo", "kto", "npo", "ipo" and "sft"
+        (more supervised steps) are baselines.
+    beta : float, default=1.0
+        The reward, in nats, that a log-ratio of 1 stands for: the larger, the nearer the model
+        stays to the supervised one.
+    quantile : float, default=0.5
+        Share of the ranking by reward that each group takes; 0.5: halves.
+    align_learning_rate : float, default=3e-4
+        Step size of AdamW in the rounds.
+    align_credit : {"cell", "row"}, default="cell"
+        Whether each cell is credited with what it contributed to the reward of its row, or each
+        row as a whole. The baselines take whole rows.
+    align_retain : {"kl", "supervised"}, default=None
+        What is added to the objective: the divergence from the supervised model on drawn rows,
+        or the supervised loss on real ones.
+    align_pool_size : int, default=None
+        Rows that are drawn for the fit of the signal, and again to be scored, in each round.
+        None: six for each real row, within 100,000 rows and 1.5 million cells.
+    memory : str or joblib.Memory, default=None
+        Where supervised stages are kept for reuse: fits that differ in parameters of the
+        alignment alone share one. Without `random_state` they share one seed, too.
+    warm_start : bool, default=False
+        Whether :meth:`fit` goes on from the fitted model, with rounds of alignment up to
+        `n_rounds` in all.
     n_jobs : int, default=None
-        Threads of the classifier in :meth:`score`; None means 1, -1 all processors.
+        Threads of the classifier in :meth:`score`; None means 1, -1 all processors. In the
+        rounds None means as many as torch uses.
     random_state : int, RandomState instance or None, default=None
         Seeds the fit, and the calls of :meth:`sample` that bring no seed of their own.
     verbose : int, default=0
@@ -106,15 +152,35 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
     model_ : torch.nn.Module
         The language model.
     history_ : list of dict
-        One entry per epoch: "stage", "epoch", "train_nats", "validation_nats" (held-out nats per
-        row, columns in the order of sampling), "validation_nats_random" (columns in random
-        order), "learning_rate", "rows_per_second", "seconds", "elapsed_seconds".
+        One entry per epoch of the supervised stage, then one per round.
+
+        Of an epoch: "stage", "epoch", "train_nats", "validation_nats" (held-out nats per row,
+        columns in the order of sampling), "validation_nats_random" (columns in random order),
+        "learning_rate", "rows_per_second", "seconds", "elapsed_seconds".
+
+        Of a round, 0 being the supervised model: "stage", "round", "signal_auc" (area under the
+        ROC curve of the signal, held-out real rows against fresh ones that it has not seen,
+        before the update), "judge_score" (``2 - 2 max(A, 1/2)`` of another classifier's area A
+        on held-out rows, after it) and "judge_error" (its standard error), "held_out_gain" (nats
+        per held-out row against the supervised model) and "held_out_error", "group_gap",
+        "log_ratio_mean", "log_ratio_std" (to the supervised model, of the rows learnt from),
+        "copy_share" (fresh rows whose tokens are those of a real row), "seconds".
     n_epochs_ : int
         Epochs that were run.
     best_epoch_ : int
         The epoch whose weights were kept, counted from 1.
     stop_reason_ : {"no improvement", "max_epochs", "interrupted"}
         Why the training ended.
+    signal_ : estimator
+        The signal, fitted against the model that was kept; where rounds were run.
+    n_rounds_ : int
+        Rounds that were run.
+    best_round_ : int
+        The round whose model was kept; 0: the supervised model.
+    rounds_stop_reason_ : {"n_rounds", "no improvement", "indistinguishable", "interrupted"}
+        Why the rounds ended.
+    refinement_ : dict
+        "drawn" and "returned" rows of the last call of :meth:`sample` with ``refine=True``.
     column_order_ : list of int
         The order in which the columns of a row are drawn.
     device_ : torch.device
@@ -155,6 +221,18 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         "column_kinds": [Mapping, None],
         "device": [str, torch.device, None],
         "precision": [StrOptions({"float32", "bfloat16"}), None],
+        "n_rounds": [Interval(Integral, 0, None, closed="left"), None],
+        "signal": [HasMethods(["fit"]), None],
+        "reward": [StrOptions({"realism", "indistinguishability"}), callable],
+        "objective": [StrOptions(set(OBJECTIVES))],
+        "beta": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [Interval(Real, 0, 0.5, closed="right")],
+        "align_learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "align_credit": [StrOptions({"cell", "row"})],
+        "align_retain": [StrOptions({"kl", "supervised"}), None],
+        "align_pool_size": [Interval(Integral, 64, None, closed="left"), None],
+        "memory": [str, HasMethods(["cache"]), None],
+        "warm_start": ["boolean"],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -174,6 +252,18 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         column_kinds: Mapping[Hashable, str] | None = None,
         device: str | torch.device | None = None,
         precision: str | None = None,
+        n_rounds: int | None = None,
+        signal: Any = None,
+        reward: str | Callable[[Any], Any] = "realism",
+        objective: str = "tabgraa",
+        beta: float = 1.0,
+        quantile: float = 0.5,
+        align_learning_rate: float = 3e-4,
+        align_credit: str = "cell",
+        align_retain: str | None = None,
+        align_pool_size: int | None = None,
+        memory: Any = None,
+        warm_start: bool = False,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -189,6 +279,18 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         self.column_kinds = column_kinds
         self.device = device
         self.precision = precision
+        self.n_rounds = n_rounds
+        self.signal = signal
+        self.reward = reward
+        self.objective = objective
+        self.beta = beta
+        self.quantile = quantile
+        self.align_learning_rate = align_learning_rate
+        self.align_credit = align_credit
+        self.align_retain = align_retain
+        self.align_pool_size = align_pool_size
+        self.memory = memory
+        self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -219,7 +321,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         self._validate_params()
         device = choose_device(self.device)
         precision = choose_precision(self.precision, device)
-        frame, container = to_frame(X) if y is None else _join_target(X, y)
+        frame, container = to_frame(X) if y is None else join_target(X, y)
         check_frame(frame, min_rows=2)
         weights = _check_sample_weight(
             sample_weight, frame, dtype=np.float64, ensure_non_negative=True
@@ -233,24 +335,21 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             frame, weights = frame[kept].reset_index(drop=True), weights[kept]
             weights = weights / weights.mean()
 
+        if self.signal is not None:
+            signal_kind(self.signal)
         random = _generator(self.random_state)
-        tokenizer = TableTokenizer(column_kinds=self.column_kinds).fit(frame)
-        layout = _layout(tokenizer)
         seed = int(random.randint(2**31 - 1))
-        with private_torch_seed(seed, device):
-            token_ids = tokenizer.encode(frame)
-            order = layout.surest_first(token_ids, weights)
-            model, trainer = self._build(layout, order, len(frame), device, precision)
-            train, held_out = self._split(token_ids, weights, seed)
-            model.start_from(train[0].numpy(), train[1].numpy())
-            result = trainer.run(model, train, held_out)
-            if result.stop_reason != "interrupted":
-                _match_marginals(model, order, trainer, train, held_out)
+        going_on = self.warm_start and hasattr(self, "model_")
+        if going_on:
+            stage = self._go_on(frame, seed)
+        else:
+            stage = self._supervise(frame, weights, device, precision, seed)
+        rounds = self._align(stage, frame, weights, device, precision, seed, going_on)
 
-        if result.stop_reason == "interrupted":
+        if "interrupted" in (stage.result.stop_reason, rounds.stop_reason):
             warnings.warn(
-                f"The fit was interrupted after {len(result.history)} epochs; the best model so "
-                "far is kept.",
+                f"The fit was interrupted after {len(stage.result.history)} epochs and "
+                f"{rounds.n_rounds} rounds; the best model so far is kept.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -260,17 +359,25 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         names = frame.columns[:n_features]
         if container.kind != "array" and all(isinstance(name, str) for name in names):
             self.feature_names_in_ = np.asarray(names, dtype=object)
-        self.schema_ = tokenizer.schema_
-        self.model_ = model
-        self.history_ = result.history
-        self.n_epochs_ = len(result.history)
-        self.best_epoch_ = result.best_epoch
-        self.stop_reason_ = result.stop_reason
-        self.column_order_ = order.tolist()
+        self.schema_ = stage.tokenizer.schema_
+        self.model_ = stage.model
+        self.history_ = stage.result.history + rounds.history
+        self.n_epochs_ = len(stage.result.history)
+        self.best_epoch_ = stage.result.best_epoch
+        self.stop_reason_ = stage.result.stop_reason
+        self.n_rounds_ = rounds.n_rounds
+        self.best_round_ = rounds.best_round
+        self.rounds_stop_reason_ = rounds.stop_reason
+        self.__dict__.pop("signal_", None)
+        if rounds.signal is not None:
+            self.signal_ = rounds.signal
+        self._rounds = rounds
+        self._reward = self.reward
+        self.column_order_ = stage.order
         self.device_ = device
         self.precision_ = str(precision).removeprefix("torch.")
         self._container = container
-        self._tokenizer = tokenizer
+        self._tokenizer = stage.tokenizer
         self._n_rows = len(frame)
         self._random = np.random.RandomState(random.randint(2**31 - 1))
         return self
@@ -282,6 +389,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         temperature: float = 1.0,
         batch_size: int | None = None,
+        refine: bool = False,
     ) -> Any:
         """Draw new rows.
 
@@ -298,6 +406,11 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         batch_size : int, default=None
             Rows that are worked on at once, which bounds the memory; None: 65,536, which is also
             the least (of more than 16 columns fewer).
+        refine : bool, default=False
+            Whether fresh rows are accepted by the density ratio of the last fitted signal, at
+            the most four times the mean, which brings the sample nearer to the table and draws
+            about four rows for each that is returned; `refinement_` has the numbers. Needs a fit
+            with rounds.
 
         Returns
         -------
@@ -311,12 +424,13 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         ValueError
             If a parameter is out of range.
         """
-        seed = self._check_sampling(n_samples, random_state, temperature, batch_size)
+        seed = self._check_sampling(n_samples, random_state, temperature, batch_size, refine)
         frame = self._draw(
             int(n_samples),
             seed=seed,
             temperature=float(temperature),
             batch_size=int(batch_size or _BATCH_ROWS),
+            refine=refine,
         )
         return self._container.restore(frame)
 
@@ -327,6 +441,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         temperature: float = 1.0,
         batch_size: int | None = None,
+        refine: bool = False,
     ) -> Iterator[Any]:
         """Draw new rows in batches, for samples that are larger than the memory.
 
@@ -343,6 +458,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             As in :meth:`sample`.
         batch_size : int, default=None
             Rows of a batch, the last of which may be smaller; None: 65,536.
+        refine : bool, default=False
+            As in :meth:`sample`.
 
         Returns
         -------
@@ -356,13 +473,17 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         ValueError
             If a parameter is out of range; at once, not with the first batch.
         """
-        seed = self._check_sampling(n_samples, random_state, temperature, batch_size)
+        seed = self._check_sampling(n_samples, random_state, temperature, batch_size, refine)
         batch_rows = int(batch_size or _BATCH_ROWS)
         parts = self._draw_parts(
-            int(n_samples), seed=seed, temperature=float(temperature), batch_size=batch_rows
+            int(n_samples),
+            seed=seed,
+            temperature=float(temperature),
+            batch_size=batch_rows,
+            refine=refine,
         )
         container = self._container  # as it is now, whatever is fitted while batches are drawn
-        return (container.restore(batch) for batch in _cut(parts, batch_rows))
+        return (container.restore(batch) for batch in cut(parts, batch_rows))
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """Log-likelihood of each row, in nats.
@@ -439,8 +560,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         has_target = len(self.schema_) > self.n_features_in_
         frame = self._check_columns(X)
         if has_target and y is not None:
-            target = _as_column(y)
-            _check_lengths(len(frame), len(target))
+            target = as_column(y)
+            check_lengths(len(frame), len(target))
             frame[self.schema_.names[-1]] = target.array
         if len(frame) < N_FOLDS:
             raise ValueError(f"score needs at least {N_FOLDS} rows; got {len(frame)}.")
@@ -450,66 +571,105 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         return two_sample_score(real, synthetic, self.n_jobs)
 
     def history_frame(self) -> pd.DataFrame:
-        """Give ``history_`` as a DataFrame, one row per epoch."""
+        """Give ``history_`` as a DataFrame, one row per epoch and one per round."""
         check_is_fitted(self, "model_")
         return pd.DataFrame(self.history_)
 
     # -- steps of fit ----------------------------------------------------------------------
 
-    def _build(
+    def _supervise(
         self,
-        layout: TokenLayout,
-        order: npt.NDArray[Any],
-        n_rows: int,
+        frame: pd.DataFrame,
+        weights: npt.NDArray[np.float64],
         device: torch.device,
         precision: torch.dtype,
-    ) -> tuple[CompactBackbone, Trainer]:
-        """Make the model and its trainer, with sizes that follow the table."""
-        sizes = default_sizes(n_rows, layout.n_columns)
-        config = self.backbone
-        if config is None:
-            dropout = sizes.dropout if self.dropout is None else self.dropout
-            config = compact_config(
-                layout.n_columns, width=sizes.width, n_layers=sizes.n_layers, dropout=dropout
+        seed: int,
+    ) -> Supervised:
+        """Learn the table, or take what `memory` has of the same stage."""
+        settings = SupervisedSettings(
+            **{name: getattr(self, name) for name in SupervisedSettings.__annotations__}
+        )
+        learn = check_memory(self.memory).cache(fit_supervised, ignore=["seed", "verbose"])
+        seed_key = None if self.random_state is None else seed
+        try:
+            stage: Supervised = learn(
+                frame,
+                weights,
+                settings,
+                device,
+                precision,
+                seed_key=seed_key,
+                seed=seed,
+                verbose=int(self.verbose),
             )
-        model = CompactBackbone(layout, copy.deepcopy(config))
-        if self.backbone is not None:
-            model.check_causal()
-        model.to(device)
-        fixed = torch.from_numpy(order).to(device)
-        share = self.random_order_share
-        validation = {"validation_nats": (1.0 - share, nats_per_row(fixed))}
-        if share > 0:
-            validation["validation_nats_random"] = (share, nats_per_row(None))
-        trainer = Trainer(
-            loss=mixed_order_loss(fixed, share),
-            validation=validation,
+        except Interrupted as interrupted:
+            return interrupted.supervised
+        return stage
+
+    def _go_on(self, frame: pd.DataFrame, seed: int) -> Supervised:
+        """Give the fitted model as it stands, for further rounds over rows of the same table."""
+        names = self.schema_.names
+        if list(frame.columns) != list(names):
+            raise ValueError(
+                f"X must have the columns seen in fit, {list(names)}, for warm_start; got "
+                f"{list(frame.columns)}."
+            )
+        epochs = [entry for entry in self.history_ if entry["stage"] == "supervised"]
+        result = TrainingResult(copy.deepcopy(epochs), self.best_epoch_, self.stop_reason_)
+        _, held_out = split_rows(len(frame), self.validation_fraction, seed)
+        model = copy.deepcopy(self.model_)
+        return Supervised(self._tokenizer, model, self.column_order_, result, held_out)
+
+    def _align(
+        self,
+        stage: Supervised,
+        frame: pd.DataFrame,
+        weights: npt.NDArray[np.float64],
+        device: torch.device,
+        precision: torch.dtype,
+        seed: int,
+        going_on: bool,
+    ) -> AlignmentResult:
+        """Run the rounds on the model of the supervised stage, which changes in place."""
+        wanted = self.n_rounds
+        if wanted is None:
+            wanted = _ROUNDS if len(frame) >= _ROUNDS_FROM else 0
+        before = self._rounds if going_on else AlignmentResult()
+        if stage.result.stop_reason == "interrupted" or wanted <= before.n_rounds:
+            return before
+        aligner = Aligner(
+            tokenizer=stage.tokenizer,
+            order=stage.order,
             device=device,
             precision=precision,
-            max_epochs=self.max_epochs or sizes.max_epochs,
-            batch_size=self.batch_size or sizes.batch_size,
-            learning_rate=self.learning_rate or sizes.learning_rate,
-            n_iter_no_change=self.n_iter_no_change,
+            signal=self.signal,
+            reward=self.reward,
+            objective=self.objective,
+            beta=self.beta,
+            quantile=self.quantile,
+            learning_rate=self.align_learning_rate,
+            n_rounds=wanted - before.n_rounds,
+            retain=self.align_retain,
+            credit=self.align_credit,
+            n_pool=self.align_pool_size,
+            second_moments=stage.result.second_moments,
+            n_jobs=self.n_jobs,
             verbose=int(self.verbose),
         )
-        return model, trainer
-
-    def _split(
-        self, token_ids: npt.NDArray[Any], weights: npt.NDArray[np.float64], seed: int
-    ) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-        """Set rows aside that decide when to stop; the rest is learnt."""
-        held_out = min(max(round(self.validation_fraction * len(token_ids)), 1), 20_000)
-        held_out = min(held_out, len(token_ids) - 1)
-        parts = train_test_split(
-            token_ids, weights.astype(np.float32), test_size=held_out, random_state=seed
-        )
-        train_ids, held_ids, train_weights, held_weights = map(torch.from_numpy, parts)
-        return (train_ids, train_weights), (held_ids, held_weights)
+        is_held_out = np.zeros(len(frame), dtype=bool)
+        is_held_out[stage.held_out] = True
+        token_ids = stage.tokenizer.encode(frame)
+        rows = RealRows(frame, torch.from_numpy(token_ids), torch.from_numpy(weights).float())
+        with private_torch_seed(seed, device):
+            rounds = aligner.run(
+                stage.model, rows.subset(~is_held_out), rows.subset(is_held_out), seed
+            )
+        return rounds.after(before) if going_on and before.history else rounds
 
     # -- checks and state ------------------------------------------------------------------
 
     def _check_sampling(
-        self, n_samples: Any, random_state: Any, temperature: Any, batch_size: Any
+        self, n_samples: Any, random_state: Any, temperature: Any, batch_size: Any, refine: Any
     ) -> int:
         """Check what sampling is asked for, and give the seed of this call."""
         check_is_fitted(self, "model_")
@@ -525,28 +685,57 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             _check_parameter(
                 "batch_size", batch_size, Integral, lambda n: n >= 1, "None or an int of at least 1"
             )
+        _check_parameter("refine", refine, Integral, lambda r: r in (0, 1), "a bool", boolean=True)
+        if refine and not hasattr(self, "signal_"):
+            raise ValueError(
+                "The 'refine' parameter of sample must be False after a fit without rounds of "
+                "alignment: there is no signal. Fit with n_rounds of at least 1."
+            )
         random = self._random if random_state is None else _generator(random_state)
         return int(random.randint(2**31 - 1))
 
     def _draw(self, n_samples: int, **settings: Any) -> pd.DataFrame:
         """Sample rows as a pandas frame, whatever was fitted; `settings` as below."""
-        return _assemble(self._draw_parts(n_samples, **settings), n_samples)
+        return assemble(self._draw_parts(n_samples, **settings), n_samples)
 
     def _draw_parts(
-        self, n_samples: int, *, seed: int, temperature: float = 1.0, batch_size: int = _BATCH_ROWS
+        self,
+        n_samples: int,
+        *,
+        seed: int,
+        temperature: float = 1.0,
+        batch_size: int = _BATCH_ROWS,
+        refine: bool = False,
     ) -> Iterator[pd.DataFrame]:
         """Sample rows as pandas frames, one after the other."""
-        tokens = sample_tokens(
-            self.model_,
-            n_samples,
-            seed=seed,
-            order=self.column_order_,
-            precision=getattr(torch, self.precision_),
-            temperature=temperature,
-            batch_size=batch_size,
+        tokenizer, model, order = self._tokenizer, self.model_, self.column_order_
+        precision = getattr(torch, self.precision_)
+
+        def fresh(n_rows: int, seed: int) -> Iterator[pd.DataFrame]:
+            tokens = sample_tokens(
+                model,
+                n_rows,
+                seed=seed,
+                order=order,
+                precision=precision,
+                temperature=temperature,
+                batch_size=batch_size,
+            )
+            return (tokenizer.decode(token_ids, uniforms) for token_ids, uniforms in tokens)
+
+        if not refine:
+            return fresh(n_samples, seed)
+        signal, digester, prior = self.signal_, self._rounds.digester, self._rounds.prior
+        assert digester is not None
+        reward = self._reward
+
+        def score(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+            return rewards(signal, log_odds(signal, digester.feed(signal, frame)), reward, prior)
+
+        self.refinement_ = {"drawn": 0, "returned": 0}
+        return refined(
+            fresh, score, n_samples, seed=seed, report=self.refinement_, verbose=int(self.verbose)
         )
-        tokenizer = self._tokenizer
-        return (tokenizer.decode(token_ids, uniforms) for token_ids, uniforms in tokens)
 
     def _check_columns(self, X: Any) -> pd.DataFrame:
         """Give `X` as a frame with the fitted names; the column fitted as `y` may be missing."""
@@ -603,81 +792,6 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         return tags
 
 
-def _assemble(parts: Iterator[pd.DataFrame], n_rows: int) -> pd.DataFrame:
-    """Join batches of rows in the memory of the result and of one batch.
-
-    The cells of NumPy columns are written where they stay; the other kinds of columns are small
-    codes, masks or buffers and are joined one column at a time.
-    """
-    first = next(parts)
-    if len(first) == n_rows:
-        return first
-    places = range(first.shape[1])
-    plain = [isinstance(dtype, np.dtype) for dtype in first.dtypes]
-    filled: list[Any] = [
-        np.empty(n_rows, dtype=first.dtypes.iloc[i]) if plain[i] else [] for i in places
-    ]
-    start = 0
-    for part in itertools.chain([first], parts):
-        for i in places:
-            if plain[i]:
-                filled[i][start : start + len(part)] = part.iloc[:, i].to_numpy()
-            else:
-                filled[i].append(part.iloc[:, i])
-        start += len(part)
-    columns = {}
-    for i in places:
-        cells, filled[i] = filled[i], None
-        # The dtype is named, else pandas would read objects as the times or strings they hold.
-        columns[i] = (
-            pd.Series(cells, dtype=first.dtypes.iloc[i])
-            if plain[i]
-            else pd.concat(cells, ignore_index=True)
-        )
-    return pd.DataFrame(columns, copy=False).set_axis(first.columns, axis=1)
-
-
-def _cut(parts: Iterator[pd.DataFrame], n_rows: int) -> Iterator[pd.DataFrame]:
-    """Cut a stream of frames anew, into frames of `n_rows` rows and a rest."""
-    waiting: list[pd.DataFrame] = []
-    for part in parts:
-        waiting.append(part)
-        if sum(map(len, waiting)) < n_rows:
-            continue
-        rows = pd.concat(waiting, ignore_index=True)
-        whole = len(rows) // n_rows * n_rows
-        for start in range(0, whole, n_rows):
-            yield rows.iloc[start : start + n_rows].reset_index(drop=True)
-        waiting = [rows.iloc[whole:]] if whole < len(rows) else []
-    if waiting:
-        yield pd.concat(waiting, ignore_index=True)
-
-
-def _match_marginals(
-    model: CompactBackbone,
-    order: npt.NDArray[Any],
-    trainer: Trainer,
-    train: tuple[torch.Tensor, torch.Tensor],
-    held_out: tuple[torch.Tensor, torch.Tensor],
-) -> None:
-    """Fit the output biases to the marginal frequencies, unless held-out rows speak against it.
-
-    They do where at least 200 of them lose more than one part in a thousand: else it is chance.
-    """
-    state = copy.deepcopy(model.state_dict())
-    enough = len(held_out[0]) >= 200
-    fixed = torch.from_numpy(order).to(trainer.device)
-    try:
-        before = trainer.measure(model, held_out)[0] if enough else 0.0
-        with autocast(trainer.device, trainer.precision):
-            model.match_marginals(train[0][:_MATCHED_ROWS], train[1][:_MATCHED_ROWS], fixed)
-        harmed = enough and trainer.measure(model, held_out)[0] > 1.001 * before
-    except KeyboardInterrupt:
-        harmed = True
-    if harmed:
-        model.load_state_dict(state)
-
-
 def _generator(random_state: int | np.random.RandomState | None) -> np.random.RandomState:
     """Give a generator; None: a fresh one, where scikit-learn would take the caller's global."""
     if random_state is None:
@@ -685,83 +799,16 @@ def _generator(random_state: int | np.random.RandomState | None) -> np.random.Ra
     return check_random_state(random_state)
 
 
-def _layout(tokenizer: TableTokenizer) -> TokenLayout:
-    tables = [tokenizer.position_tables(column.name) for column in tokenizer.schema_]
-    return TokenLayout(
-        sizes=tokenizer.digit_sizes,
-        columns=tokenizer.digit_columns,
-        positions=tokenizer.token_positions,
-        bases=[base for base, _ in tables],
-        steps=[step for _, step in tables],
-        allowed=tokenizer.allowed,
-    )
-
-
-def _join_target(X: Any, y: Any) -> tuple[pd.DataFrame, Container]:
-    """Give `X` with `y` as its last column."""
-    frame, container = to_frame(X)
-    if frame.shape[1] == 0:
-        check_frame(frame)  # `y` alone would be a table, but not what was meant
-    if hasattr(y, "columns"):
-        if y.shape[1] != 1:
-            raise ValueError(f"y should be a 1d array, got a table of shape {y.shape} instead.")
-        y = y[y.columns[0]]
-    named = getattr(y, "name", None)
-    # The columns of an array have no names that `y` could have taken.
-    nameless = named is None or named == "" or (container.kind == "array" and named in frame)
-    name: Any = "target" if nameless else named
-    name = str(name) if container.kind == "polars" else name
-    if name in frame.columns:
-        raise ValueError(f"y is named {name!r}, which is a column of X already; rename one.")
-    if container.kind == "polars":
-        import polars
-
-        target = y if isinstance(y, polars.Series) else _as_polars(_as_column(y))
-        _check_lengths(len(frame), len(target))
-        return to_frame(X.with_columns(target.alias(name)))
-    column = _as_column(y)
-    _check_lengths(len(frame), len(column))
-    frame[name] = column.array
-    if container.kind == "array":
-        parts = [frame.dtypes.iloc[0], frame[name].dtype]
-        numeric = all(isinstance(part, np.dtype) and part.kind in "biuf" for part in parts)
-        dtype = np.result_type(*parts) if numeric else np.dtype(object)
-        container = dataclasses.replace(container, dtype=dtype)
-    return frame, container
-
-
-def _as_column(y: Any) -> pd.Series:
-    if isinstance(y, np.ma.MaskedArray):
-        return pd.Series(np.ma.ravel(y) if y.ndim == 2 and y.shape[1] == 1 else y)
-    if isinstance(y, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
-        return pd.Series(y)
-    cells = column_or_1d(y, warn=True)
-    # The dtype is named, else pandas would read objects as the times or strings they hold.
-    return pd.Series(cells, dtype=object if cells.dtype == object else None)
-
-
-def _as_polars(column: pd.Series) -> Any:
-    """Give a pandas column as a polars one, missing cells as nulls; pyarrow is not needed."""
-    import polars
-
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biufMm":
-        return polars.Series(column.to_numpy())
-    cells = column.astype(object)
-    return polars.Series(cells.where(cells.notna(), None).tolist(), strict=False)
-
-
-def _check_lengths(n_rows: int, n_targets: int) -> None:
-    if n_rows != n_targets:
-        raise ValueError(
-            f"X and y must have the same number of rows; got {n_rows} and {n_targets}."
-        )
-
-
 def _check_parameter(
-    name: str, value: Any, kind: Any, holds: Callable[[Any], bool], requirement: str
+    name: str,
+    value: Any,
+    kind: Any,
+    holds: Callable[[Any], bool],
+    requirement: str,
+    boolean: bool = False,
 ) -> None:
     """Raise a ValueError in scikit-learn's form: parameter, requirement, value got."""
-    if isinstance(value, bool) or not isinstance(value, kind) or not holds(value):
+    if (isinstance(value, bool) and not boolean) or not isinstance(value, kind) or not holds(value):
         raise ValueError(
             f"The {name!r} parameter of sample must be {requirement}. Got {value!r} instead."
         )

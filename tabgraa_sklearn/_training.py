@@ -91,6 +91,19 @@ def _own_accelerate_state() -> Iterator[None]:
             state.update(before)
 
 
+def _go_on_from(
+    optimizer: torch.optim.Optimizer, model: nn.Module, second_moments: dict[str, Tensor]
+) -> None:
+    """Give AdamW what it knew of each parameter's gradient, as after very many steps."""
+    for name, parameter in model.named_parameters():
+        if name in second_moments:
+            optimizer.state[parameter] = {
+                "step": torch.tensor(1e6),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": second_moments[name].to(parameter).clone(),
+            }
+
+
 @dataclass
 class TrainingResult:
     """What a training run leaves behind.
@@ -103,11 +116,14 @@ class TrainingResult:
         The epoch of which the weights were kept, counted from 1; 0 if none was finished.
     stop_reason : str
         "no improvement", "max_epochs" or "interrupted".
+    second_moments : dict of {name: Tensor}
+        What AdamW knows of the size of each parameter's gradient.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     stop_reason: str = "max_epochs"
+    second_moments: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -141,6 +157,11 @@ class Trainer:
         Share of the steps, at the end, in which the learning rate falls to a tenth.
     max_grad_norm : float
         Longer gradients are cut to this length.
+    dropout : bool
+        Whether the model's dropout is on.
+    second_moments : dict of {name: Tensor}, optional
+        Of an earlier run over the same model, from which AdamW goes on; its first steps are
+        mostly noise without.
     verbose : int
         1 prints a line per epoch.
     """
@@ -159,6 +180,8 @@ class Trainer:
     decay_share: float = 0.4
     patience_steps: int = 200
     max_grad_norm: float = 1.0
+    dropout: bool = True
+    second_moments: dict[str, Tensor] | None = None
     verbose: int = 0
 
     def run(
@@ -174,7 +197,8 @@ class Trainer:
         model : Module
             On the right device already.
         train, validation : tuple of Tensor
-            Token ids of shape (n_rows, n_digits) and weights of shape (n_rows,).
+            Token ids of shape (n_rows, n_digits), and what the loss takes beside them, of shape
+            (n_rows, ...): the rows' weights.
         """
         with _own_accelerate_state():
             return self._run(model, train, validation)
@@ -194,6 +218,8 @@ class Trainer:
             betas=(0.9, 0.98),
             fused=self.device.type in ("cpu", "cuda"),
         )
+        if self.second_moments:
+            _go_on_from(optimizer, model, self.second_moments)
         # Token ids are small numbers in few bytes: a GPU holds them all.
         train = (train[0].to(self.device), train[1].to(self.device))
         policy, optimizer = accelerator.prepare(model, optimizer, device_placement=[False, False])
@@ -226,6 +252,11 @@ class Trainer:
                 f"learning_rate must be small enough for the training to converge; with "
                 f"{self.learning_rate} the held-out likelihood was never finite."
             )
+        result.second_moments = {
+            name: moments["exp_avg_sq"]
+            for name, parameter in model.named_parameters()
+            if (moments := optimizer.state.get(parameter))
+        }
         model.load_state_dict(average.state_dict() if best is None else best)
         model.eval()
         if self.verbose:
@@ -251,7 +282,7 @@ class Trainer:
         accelerator: Accelerator,
         train: tuple[Tensor, Tensor],
     ) -> dict[str, Any]:
-        policy.train()
+        policy.train(self.dropout)
         start = time.perf_counter()
         total = torch.zeros((), device=self.device)
         n_columns = model.n_columns

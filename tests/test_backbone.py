@@ -14,7 +14,7 @@ from transformers import AutoModel, GPT2Config, LlamaConfig, MambaConfig, T5Conf
 from tabgraa_sklearn._backbone import CompactBackbone, PooledDropout, compact_config
 from tabgraa_sklearn._drawing import draw_rows
 from tabgraa_sklearn._layout import TokenLayout
-from tabgraa_sklearn._synthesizer import _layout
+from tabgraa_sklearn._supervised import make_layout
 from tabgraa_sklearn._tokenizer import TableTokenizer
 
 NAN = math.nan
@@ -66,7 +66,7 @@ def table_layout():
         }
     )
     tokenizer = TableTokenizer(n_bins=4, n_levels=8).fit(table)
-    return _layout(tokenizer)
+    return make_layout(tokenizer)
 
 
 def plain_layout():

@@ -510,7 +510,7 @@ def test_an_interrupt_before_the_training_changes_nothing(monkeypatch, steady):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tabgraa_sklearn._synthesizer.TableTokenizer.fit", interrupt)
+    monkeypatch.setattr("tabgraa_sklearn._supervised.TableTokenizer.fit", interrupt)
     with pytest.raises(KeyboardInterrupt):
         steady[0].fit(GOOD)
     monkeypatch.undo()

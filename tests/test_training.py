@@ -382,7 +382,7 @@ def test_an_interrupted_fit_warns_and_can_be_sampled(monkeypatch, tiny, table):
 
         return wrapped
 
-    monkeypatch.setattr("tabgraa_sklearn._synthesizer.mixed_order_loss", interrupting)
+    monkeypatch.setattr("tabgraa_sklearn._supervised.mixed_order_loss", interrupting)
     message = "The fit was interrupted after 1 epochs; the best model so far is kept."
     with pytest.warns(ConvergenceWarning, match=message):
         model = tiny(max_epochs=5, batch_size=16).fit(table)

@@ -1,0 +1,606 @@
+"""Rounds of alignment: generate rows, score them, align the model, and keep the best round."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from lightgbm import LGBMClassifier
+from pandas.util import hash_pandas_object
+from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from . import _objectives as objectives
+from ._backbone import CompactBackbone
+from ._credit import N_UNITS, expected_rewards, prefix_log_odds, split_order
+from ._device import autocast
+from ._rewards import Digester, Reward, fit_signal, log_odds, rewards, wants_frame
+from ._sampling import sample_tokens
+from ._sizes import rows_per_pass
+from ._tokenizer import TableTokenizer
+from ._training import Trainer, mixed_order_loss
+from .signals import forgotten, small_steps_lightgbm
+
+__all__ = ["OBJECTIVES", "Aligner", "AlignmentResult", "RealRows", "group_weights"]
+
+Floats = npt.NDArray[np.float64]
+
+OBJECTIVES = ("tabgraa", "tabgraa-sigmoid", "dpo", "kto", "npo", "ipo", "sft")
+
+_MOST_CREDIT = 1.5  # nats by which one round may move a part of a row
+_BATCH_ROWS = 512
+
+
+@dataclass
+class RealRows:
+    """Rows of the table.
+
+    Attributes
+    ----------
+    frame : DataFrame of shape (n_rows, n_columns)
+    token_ids : Tensor of shape (n_rows, n_digits)
+    weights : Tensor of shape (n_rows,)
+        How often each counts.
+    """
+
+    frame: pd.DataFrame
+    token_ids: Tensor
+    weights: Tensor
+
+    def subset(self, mask: npt.NDArray[np.bool_]) -> RealRows:
+        """Give some of the rows."""
+        index = torch.from_numpy(np.flatnonzero(mask))
+        frame = self.frame[mask].reset_index(drop=True)
+        return RealRows(frame, self.token_ids[index], self.weights[index])
+
+
+@dataclass
+class Pool:
+    """Fresh rows of the policy, as token ids, as a table, and as one number per cell."""
+
+    token_ids: npt.NDArray[Any]
+    frame: pd.DataFrame
+    numbers: Floats
+
+
+@dataclass
+class AlignmentResult:
+    """What the rounds leave behind.
+
+    Attributes
+    ----------
+    history : list of dict
+        One entry per round, that of the supervised model (round 0) first.
+    best_round : int
+        The round whose weights were kept.
+    n_rounds : int
+        Rounds that were run.
+    stop_reason : str
+        "n_rounds", "no improvement", "indistinguishable" or "interrupted".
+    signal : estimator
+        The signal, fitted against the model that was kept.
+    prior : float
+        Log-odds of real rows among those that it was fitted on.
+    digester : Digester
+        Gives the signal a table in the form that it can digest.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_round: int = 0
+    n_rounds: int = 0
+    stop_reason: str = "n_rounds"
+    signal: Any = None
+    prior: float = 0.0
+    digester: Digester | None = None
+
+    def after(self, before: AlignmentResult) -> AlignmentResult:
+        """Give these rounds as going on from earlier ones over the same model."""
+        done = before.n_rounds
+        entries = [{**entry, "round": entry["round"] + done} for entry in self.history[1:]]
+        return replace(
+            self,
+            history=before.history + entries,
+            best_round=self.best_round + done if self.best_round else before.best_round,
+            n_rounds=self.n_rounds + done,
+        )
+
+
+@dataclass
+class Aligner:
+    """Runs the rounds.
+
+    In every round two disjoint pools of rows are drawn from the model as it stands. Against the
+    first the signal is fitted anew; the second, which it has not seen, is scored. What each part
+    of a row contributed to its reward becomes a target for the log-ratio, and one pass over the
+    scored pool moves the model towards it. No real row enters that loss, unless the objective is
+    "sft" or `retain` is "supervised".
+
+    Parameters
+    ----------
+    tokenizer : TableTokenizer
+    order : list of int
+        The columns in the order in which they are drawn.
+    signal : estimator or None
+        None: LightGBM with few leaves and slow steps.
+    reward : {"realism", "indistinguishability"} or callable
+    objective : str
+        One of `OBJECTIVES`.
+    beta, quantile, learning_rate, retain
+        As in the estimator.
+    credit : {"cell", "row"}
+        Whether each cell gets its share of the reward, or the row all of it.
+    target : bool
+        Whether the group-relative losses stop where the reward is reached.
+    proportionate : bool
+        Whether the members of a group count by how much they differ from the mean.
+    trust : float
+        Weight of the squared log-ratio of a step.
+    n_pool : int or None
+        Rows of a pool; None follows the table.
+    separate : bool
+        Whether the signal is fitted on another pool than the one it scores.
+    second_moments : dict or None
+        Of the supervised stage.
+    n_jobs : int or None
+        Threads of the classifiers; None: as many as torch uses.
+    """
+
+    tokenizer: TableTokenizer
+    order: list[int]
+    device: torch.device
+    precision: torch.dtype
+    signal: Any = None
+    reward: Reward = "realism"
+    objective: str = "tabgraa"
+    beta: float = 1.0
+    quantile: float = 0.5
+    learning_rate: float = 2e-4
+    n_rounds: int = 2
+    retain: str | None = None
+    credit: str = "cell"
+    target: bool = True
+    proportionate: bool = True
+    trust: float = 1.0
+    n_pool: int | None = None
+    separate: bool = True
+    second_moments: dict[str, Tensor] | None = None
+    n_jobs: int | None = None
+    verbose: int = 0
+
+    # -- the loop --------------------------------------------------------------------------
+
+    def run(
+        self, model: CompactBackbone, train: RealRows, held_out: RealRows, seed: int
+    ) -> AlignmentResult:
+        """Align `model` in place; it ends as the best of the rounds, round 0 included."""
+        random = np.random.RandomState(seed)
+        self._seeds = lambda: int(random.randint(2**31 - 1))
+        self._digester = Digester(self.tokenizer).fit(train.frame)
+        train, held_out = (part.subset(~self._forgotten(part.frame)) for part in (train, held_out))
+        if len(train.frame) < 2 or len(held_out.frame) < 1:
+            raise ValueError("signal forgets all rows of the table; at least two must remain.")
+        self._train_numbers = self._digester.numbers(train.frame)
+        self._units = split_order(self.order, N_UNITS if self.credit == "cell" else 1)
+        reference = copy.deepcopy(model).requires_grad_(False).eval()
+        result = AlignmentResult(digester=self._digester)
+        best = _Kept(copy.deepcopy(model.state_dict()), None)
+        self._judge_seed = self._seeds()
+        try:
+            start = time.perf_counter()
+            judged = self._judge(model, reference, train, held_out)
+            best.judged = judged
+            self._record(result, 0, judged, time.perf_counter() - start)
+            for number in range(1, self.n_rounds + 1):
+                start = time.perf_counter()
+                entry = self._round(model, reference, train, held_out)
+                if entry is None:
+                    result.stop_reason = "indistinguishable"
+                    break
+                judged = self._judge(model, reference, train, held_out)
+                self._record(result, number, {**entry, **judged}, time.perf_counter() - start)
+                result.n_rounds = number
+                if _gain(judged, best.judged) > 0:
+                    best = _Kept(copy.deepcopy(model.state_dict()), judged)
+                    result.best_round = number
+                elif number - result.best_round >= 2:
+                    result.stop_reason = "no improvement"
+                    break
+            model.load_state_dict(best.state)
+            result.signal, result.prior = self._fit_signal(self._generate(model), train)
+        except KeyboardInterrupt:
+            result.stop_reason = "interrupted"
+        model.load_state_dict(best.state)
+        model.eval()
+        if self.verbose:
+            print(
+                f"alignment stopped: {result.stop_reason}; kept round {result.best_round}",
+                flush=True,
+            )
+        return result
+
+    def _round(
+        self,
+        model: CompactBackbone,
+        reference: CompactBackbone,
+        train: RealRows,
+        held_out: RealRows,
+    ) -> dict[str, Any] | None:
+        """Generate, score and align once; None where the signal finds nothing."""
+        fitting = self._generate(model)
+        scoring = self._generate(model) if self.separate else fitting
+        signal, prior = self._fit_signal(fitting, train)
+        scores = self._scores(signal, scoring)
+        on_real = log_odds(signal, self._digester.feed(signal, held_out.frame))
+        auc = _auc(on_real, scores)
+        reward = rewards(signal, scores, self.reward, prior)
+        if float(np.std(reward)) == 0.0:
+            return None
+        credit = self._credit(reward, fitting, scoring)
+        self._align(model, reference, scoring, reward, credit, train)
+        return {"signal_auc": auc, **self._drift(model, reference, scoring, reward)}
+
+    # -- generate --------------------------------------------------------------------------
+
+    def _generate(self, model: CompactBackbone, n_rows: int | None = None) -> Pool:
+        """Draw fresh rows of the policy as it stands."""
+        n_rows = n_rows or self.n_pool or default_pool(len(self._train_numbers), len(self.order))
+        parts = sample_tokens(
+            model, n_rows, seed=self._seeds(), order=self.order, precision=self.precision
+        )
+        drawn = [(ids, self.tokenizer.decode(ids, uniforms)) for ids, uniforms in parts]
+        frame = pd.concat([part for _, part in drawn], ignore_index=True)
+        return Pool(np.concatenate([ids for ids, _ in drawn]), frame, self._digester.numbers(frame))
+
+    # -- score -----------------------------------------------------------------------------
+
+    def _fit_signal(self, pool: Pool, train: RealRows) -> tuple[Any, float]:
+        """Fit a clone of the signal on real rows against a pool."""
+        real, numbers = self._draw_real(train)
+        seed = self._seeds()
+        if self.signal is None:
+            signal = self._default_signal(len(real) + len(pool.frame), seed)
+        else:
+            signal = clone(self.signal)
+            _seed(signal, seed)
+        X: Any
+        if wants_frame(signal):
+            X = pd.concat([real, pool.frame], ignore_index=True)
+        else:
+            both = np.concatenate([numbers, pool.numbers])
+            X = self._digester.feed(signal, None, both)
+        y = np.repeat([1, 0], [len(real), len(pool.frame)])
+        return fit_signal(signal, X, y), math.log(len(real) / len(pool.frame))
+
+    def _default_signal(self, n_rows: int, seed: int) -> LGBMClassifier:
+        return small_steps_lightgbm(
+            n_rows, seed=seed, n_jobs=self.n_jobs or torch.get_num_threads()
+        )
+
+    def _draw_real(self, train: RealRows) -> tuple[pd.DataFrame, Floats]:
+        """Real rows for the signal: each once, or drawn by their weights where they differ."""
+        weights = train.weights.double().numpy()
+        if np.ptp(weights) == 0.0:
+            return train.frame, self._train_numbers
+        random = np.random.default_rng(self._seeds())
+        rows = random.choice(len(weights), len(weights), p=weights / weights.sum())
+        return train.frame.iloc[rows].reset_index(drop=True), self._train_numbers[rows]
+
+    def _scores(self, signal: Any, pool: Pool) -> Floats:
+        return log_odds(signal, self._digester.feed(signal, pool.frame, pool.numbers))
+
+    def _forgotten(self, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Which real rows a signal is to forget: they are no example for anything."""
+        return forgotten(self.signal, frame)
+
+    # -- align -----------------------------------------------------------------------------
+
+    def _credit(self, reward: Floats, fitting: Pool, scoring: Pool) -> Floats:
+        """Give each part of a row its share of the reward, (n_rows, n_units), mean 0."""
+        n_jobs = self.n_jobs or torch.get_num_threads()
+        if len(self._units) == 1:
+            values = reward[:, None]
+        elif self.signal is None and self.reward == "realism":
+            real = self._train_numbers
+            signal = self._default_signal(len(real) + len(fitting.numbers), self._seeds())
+            values = prefix_log_odds(signal, real, fitting.numbers, scoring.numbers, self._units)
+        else:
+            values = expected_rewards(
+                reward, scoring.numbers, self._units, seed=self._seeds(), n_jobs=n_jobs
+            )
+        credit = np.diff(values, axis=1, prepend=0.0)
+        bound = _MOST_CREDIT * len(self.order) / len(self._units)
+        credit = np.clip(credit - credit.mean(0), -bound, bound)
+        return credit - credit.mean(0)
+
+    def _align(
+        self,
+        model: CompactBackbone,
+        reference: CompactBackbone,
+        pool: Pool,
+        reward: Floats,
+        credit: Floats,
+        train: RealRows,
+    ) -> None:
+        """One pass over the scored pool, or over real rows for the baseline "sft"."""
+        n_columns = len(self.order)
+        if self.objective == "sft":
+            loss = mixed_order_loss(torch.tensor(self.order, device=self.device), 0.0)
+            data = (train.token_ids, train.weights)
+        else:
+            token_ids = torch.from_numpy(pool.token_ids)
+            of_reference = self._log_probabilities(reference, token_ids)
+            at_start = self._log_probabilities(model, token_ids)
+            figures = torch.zeros(len(token_ids), 3, n_columns)
+            figures[:, 0], figures[:, 1] = of_reference, at_start
+            # The last third holds the credit of the units; the rest of it stays unused.
+            figures[:, 2, : credit.shape[1]] = torch.from_numpy(credit)
+            loss = self._loss(train)
+            data = (token_ids, figures)
+        trainer = Trainer(
+            loss=loss,
+            validation={},
+            device=self.device,
+            precision=self.precision,
+            max_epochs=1,
+            batch_size=min(_BATCH_ROWS, max(len(data[0]) // 32, 16)),
+            learning_rate=self.learning_rate,
+            n_iter_no_change=1,
+            weight_decay=0.0,
+            averaging=0.98,
+            warmup_steps=20,
+            decay_share=1.0,
+            dropout=False,
+            second_moments=self.second_moments,
+        )
+        result = trainer.run(model, data, data)
+        if result.stop_reason == "interrupted":
+            raise KeyboardInterrupt
+
+    def _loss(self, train: RealRows) -> Callable[[Any, Tensor, Tensor], Tensor]:
+        """Make the loss of a batch of synthetic rows."""
+        order = torch.tensor(self.order, device=self.device)
+        n_units = len(self._units)
+        unit = torch.empty(len(order), dtype=torch.long)
+        for number, columns in enumerate(self._units):
+            unit[columns] = number
+        unit = unit.to(self.device)
+
+        def by_unit(cells: Tensor) -> Tensor:
+            return cells.new_zeros(len(cells), n_units).index_add(1, unit, cells)
+
+        def loss(model: CompactBackbone, token_ids: Tensor, figures: Tensor) -> Tensor:
+            of_reference, at_start, credit = figures.unbind(1)
+            of_policy = model(token_ids, order.expand(len(token_ids), -1))
+            log_ratio = by_unit(of_policy - of_reference)  # (batch, n_units)
+            step = by_unit(of_policy - at_start)
+            total = self._objective(log_ratio, log_ratio - step, credit[:, :n_units])
+            if self.trust > 0 and self.objective.startswith("tabgraa"):
+                total = total + self.trust * objectives.trust_region(step)
+            if self.retain == "kl":
+                total = total + objectives.divergence(log_ratio.sum(1))
+            elif self.retain == "supervised":
+                rows = torch.randint(len(train.token_ids), (len(token_ids),))
+                real = train.token_ids[rows].to(self.device, torch.long)
+                nats = -model(real, order.expand(len(real), -1)).sum(1)
+                total = total + (nats * train.weights[rows].to(self.device)).mean() / len(order)
+            return total
+
+        return loss
+
+    def _objective(self, log_ratio: Tensor, at_start: Tensor, credit: Tensor) -> Tensor:
+        if self.objective.startswith("tabgraa"):
+            high, low = group_weights(credit, self.quantile, self.proportionate)
+            advantage = objectives.group_advantage(log_ratio, log_ratio, high, low)
+            gap = None
+            if self.target:
+                # What earlier rounds have reached stays part of the reward.
+                aim = self.beta * at_start.detach() + credit
+                gap = objectives.group_advantage(aim, aim, high, low)
+            loss = objectives.tabgraa
+            if self.objective == "tabgraa-sigmoid":
+                loss = objectives.tabgraa_sigmoid
+            # Relative to the curvature of the sigmoid, so that beta leaves the trust region be.
+            return 4.0 / self.beta**2 * loss(advantage, self.beta, gap) * log_ratio.shape[1]
+        rows, reward = log_ratio.sum(1), credit.sum(1)
+        high_rows, low_rows = group_weights(reward[:, None], self.quantile, False)
+        high, low = rows[high_rows[:, 0] > 0], rows[low_rows[:, 0] > 0]
+        if self.objective == "npo":
+            return objectives.npo(low, self.beta)
+        pairwise = {"dpo": objectives.dpo, "ipo": objectives.ipo, "kto": objectives.kto}
+        return pairwise[self.objective](high, low, self.beta)
+
+    @torch.no_grad()
+    def _log_probabilities(self, model: CompactBackbone, token_ids: Tensor) -> Tensor:
+        """Log-probability of each cell, (n_rows, n_columns), float32 on the CPU."""
+        order = torch.tensor(self.order, device=self.device)
+        parts = []
+        model.eval()
+        with autocast(self.device, self.precision):
+            for ids in token_ids.split(rows_per_pass(len(order))):
+                ids = ids.to(self.device, torch.long)
+                parts.append(model(ids, order.expand(len(ids), -1)).float().cpu())
+        return torch.cat(parts)
+
+    def _drift(
+        self, model: CompactBackbone, reference: CompactBackbone, pool: Pool, reward: Floats
+    ) -> dict[str, float]:
+        """How far the policy has gone, on part of the rows that it learnt from."""
+        token_ids = torch.from_numpy(pool.token_ids[:4096])
+        ratio = self._log_probabilities(model, token_ids) - self._log_probabilities(
+            reference, token_ids
+        )
+        rows = ratio.sum(1).double().numpy()
+        middle = np.median(reward[: len(rows)])
+        above = reward[: len(rows)] > middle
+        gap = rows[above].mean() - rows[~above].mean() if above.any() else 0.0
+        return {
+            "group_gap": float(gap),
+            "log_ratio_mean": float(rows.mean()),
+            "log_ratio_std": float(rows.std()),
+        }
+
+    # -- judge -----------------------------------------------------------------------------
+
+    def _judge(
+        self,
+        model: CompactBackbone,
+        reference: CompactBackbone,
+        train: RealRows,
+        held_out: RealRows,
+    ) -> dict[str, Any]:
+        """Judge a round by held-out real rows and fresh ones of the policy.
+
+        Another family of classifier than the signal learns to tell the rows of the supervised
+        stage from a fresh pool, and is tried on held-out rows and another pool.
+        """
+        n_rows = min(len(self._train_numbers), 20_000)
+        n_fresh = max(4 * len(held_out.frame), n_rows)
+        random = np.random.RandomState(self._judge_seed)  # the same rows for every round
+        kept_seeds, self._seeds = self._seeds, lambda: int(random.randint(2**31 - 1))
+        try:
+            fresh, other = self._generate(model, n_rows), self._generate(model, n_fresh)
+        finally:
+            self._seeds = kept_seeds
+        rows = random.choice(len(self._train_numbers), n_rows, replace=False)
+        judge = _judge_of_another_family(self.signal, self._judge_seed, self.n_jobs)
+        real = self._train_numbers[rows]
+        table = np.nan_to_num(np.concatenate([real, fresh.numbers]), nan=-1e9)
+        judge.fit(table, np.repeat([1, 0], n_rows))
+        held_numbers = self._digester.numbers(held_out.frame)
+        on_real, on_fresh = (
+            judge.predict_proba(np.nan_to_num(part, nan=-1e9))[:, 1]
+            for part in (held_numbers, other.numbers)
+        )
+        auc = _auc(on_real, on_fresh)
+        gain = self._log_probabilities(model, held_out.token_ids) - self._log_probabilities(
+            reference, held_out.token_ids
+        )
+        nats = gain.sum(1).double().numpy()
+        n_real, n_other = len(on_real), len(on_fresh)
+        return {
+            "judge_score": 2.0 - 2.0 * max(auc, 0.5),
+            "judge_error": 2.0 * math.sqrt((n_real + n_other + 1) / (12.0 * n_real * n_other)),
+            "held_out_gain": float(nats.mean()),
+            "held_out_error": float(nats.std() / math.sqrt(n_real)),
+            "copy_share": _copies(other.token_ids, train.token_ids.numpy()),
+            "_held_out": nats,
+        }
+
+    def _record(
+        self, result: AlignmentResult, number: int, entry: dict[str, Any], seconds: float
+    ) -> None:
+        shown = {key: value for key, value in entry.items() if not key.startswith("_")}
+        entry = {"stage": "alignment", "round": number, **shown, "seconds": seconds}
+        result.history.append(entry)
+        if self.verbose:
+            auc = f"  signal AUC {entry['signal_auc']:.3f}" if "signal_auc" in entry else ""
+            print(
+                f"round {number}/{self.n_rounds}{auc}  judge {entry['judge_score']:.3f}"
+                f"  held out {entry['held_out_gain']:+.4f} nats per row"
+                f"  copies {entry['copy_share']:.4f}  {seconds:.0f} s",
+                flush=True,
+            )
+
+
+@dataclass
+class _Kept:
+    """The weights of the best round so far, and how it was judged."""
+
+    state: dict[str, Tensor]
+    judged: dict[str, Any] | None
+
+
+def group_weights(
+    reward: Tensor, quantile: float = 0.5, proportionate: bool = False
+) -> tuple[Tensor, Tensor]:
+    """How much each row counts in the high and in the low group, column by column.
+
+    Parameters
+    ----------
+    reward : Tensor of shape (batch, n_units)
+    quantile : float
+        Share of the ranking that each group takes; .5: halves.
+    proportionate : bool
+        Whether members count by their distance from the mean of all, instead of alike.
+
+    Returns
+    -------
+    high, low : Tensor of shape (batch, n_units)
+        0 for rows that are not of the group. Rows that earn the same as the middle are of none.
+    """
+    ranks = reward.argsort(stable=True, dim=0).argsort(dim=0)
+    size = max(int(len(reward) * quantile), 1)
+    middle = reward.mean(0) if proportionate else reward.median(0).values
+    high = (ranks >= len(reward) - size) & (reward >= middle)
+    low = (ranks < size) & (reward <= middle)
+    distance = (reward - middle).abs() if proportionate else torch.ones_like(reward)
+    return high * distance, low * distance
+
+
+def default_pool(n_rows: int, n_columns: int) -> int:
+    """Rows of a pool: some for each real one, within a million and a half cells."""
+    return int(min(max(6 * n_rows, 4096), max(1_500_000 // n_columns, 4096), 100_000))
+
+
+def _gain(judged: dict[str, Any], best: dict[str, Any] | None) -> float:
+    """How sure it is that a round is better than the best so far, in standard errors.
+
+    Two measures on held-out rows are weighed alike: the judge's score, and the likelihood.
+    """
+    if best is None:
+        return math.inf
+    difference = judged["_held_out"] - best["_held_out"]
+    error = float(difference.std()) / math.sqrt(len(difference))
+    likelihood = float(difference.mean()) / max(error, 1e-12)
+    score = (judged["judge_score"] - best["judge_score"]) / (math.sqrt(2) * judged["judge_error"])
+    return (likelihood + score) / math.sqrt(2)
+
+
+def _auc(on_real: Floats, on_synthetic: Floats) -> float:
+    is_real = np.repeat([1, 0], [len(on_real), len(on_synthetic)])
+    return float(roc_auc_score(is_real, np.concatenate([on_real, on_synthetic])))
+
+
+def _copies(token_ids: npt.NDArray[Any], real: npt.NDArray[Any]) -> float:
+    """Share of rows whose tokens are all those of a real row."""
+    rows, known = (
+        hash_pandas_object(pd.DataFrame(part.astype(np.int64)), index=False)
+        for part in (token_ids, real)
+    )
+    return float(rows.isin(known).mean())
+
+
+def _judge_of_another_family(signal: Any, seed: int, n_jobs: int | None) -> Any:
+    """Forests judge, unless the signal is one."""
+    name = type(getattr(signal, "estimator", signal)).__name__
+    if "Forest" in name or "ExtraTrees" in name:
+        return HistGradientBoostingClassifier(max_iter=100, random_state=seed)
+    return ExtraTreesClassifier(
+        100,
+        min_samples_leaf=5,
+        max_features=None,
+        n_jobs=n_jobs or torch.get_num_threads(),
+        random_state=seed,
+    )
+
+
+def _seed(signal: Any, seed: int) -> None:
+    """Seed a clone of the user's signal where it was given no seed."""
+    params = signal.get_params()
+    names = [
+        name
+        for name, value in params.items()
+        if (name == "random_state" or name.endswith("__random_state")) and value is None
+    ]
+    if names:
+        signal.set_params(**{name: seed for name in sorted(names)})

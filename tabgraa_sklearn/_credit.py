@@ -1,0 +1,117 @@
+"""What each cell of a row contributed to the row's reward.
+
+One figure for a row says little about each of its cells. With ``V_k`` the reward that is to be
+expected once the first k cells are known, the credit of cell k is ``V_k - V_(k-1)``: the log-ratio
+by which the best policy near the reference draws it more often.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from ._rewards import named
+
+__all__ = ["N_UNITS", "expected_rewards", "prefix_log_odds", "split_order"]
+
+Floats = npt.NDArray[np.float64]
+
+N_UNITS = 24  # parts of a row that get a credit of their own, at the most
+
+
+def split_order(order: list[int], n_units: int = N_UNITS) -> list[list[int]]:
+    """Cut the order of columns into parts that are credited together; most have one column."""
+    n_units = min(n_units, len(order))
+    return [part.tolist() for part in np.array_split(np.asarray(order), n_units)]
+
+
+def prefix_log_odds(
+    signal: Any,
+    real: Floats,
+    synthetic: Floats,
+    scored: Floats,
+    units: list[list[int]],
+) -> Floats:
+    """Log density ratio of real to synthetic beginnings of rows, by a classifier for each.
+
+    Parameters
+    ----------
+    signal : classifier
+        Cloned and fitted for each length.
+    real, synthetic, scored : ndarray of shape (n_rows, n_columns)
+        What it is fitted on, and the rows that are judged.
+    units : list of list of int
+        The columns, in the order in which they are drawn.
+
+    Returns
+    -------
+    ndarray of shape (n_scored, len(units))
+        After each unit.
+    """
+    is_real = np.repeat([1, 0], [len(real), len(synthetic)])
+    prior = np.log(len(real) / len(synthetic))
+    table = np.concatenate([real, synthetic])
+    values = np.empty((len(scored), len(units)))
+    known: list[int] = []
+    for number, unit in enumerate(units):
+        known += unit
+        fitted = clone(signal).fit(named(table[:, known]), is_real)
+        odds = fitted.predict_proba(named(scored[:, known]))[:, 1]
+        values[:, number] = np.log(odds / (1 - odds)) - prior
+    return values
+
+
+def expected_rewards(
+    reward: Floats, scored: Floats, units: list[list[int]], *, seed: int, n_jobs: int | None
+) -> Floats:
+    r"""Reward that beginnings of rows may hope for, by a regression for each length.
+
+    .. math:: V_k = \log E [e^r | x_1, ..., x_k]
+
+    is the value of the policy that is best for the reward r less its divergence from the policy
+    that drew the rows. It is fitted on those rows alone, by LightGBM with a logarithmic link.
+
+    Parameters
+    ----------
+    reward : ndarray of shape (n_rows,)
+        In nats.
+    scored : ndarray of shape (n_rows, n_columns)
+    units : list of list of int
+        The columns, in the order in which they are drawn.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, len(units))
+        After each unit; after the last one the reward itself.
+
+    References
+    ----------
+    Todorov, "Linearly-solvable Markov decision problems", NIPS 2006 (the logarithm of the mean of
+    the exponential as value).
+    """
+    values = np.empty((len(scored), len(units)))
+    values[:, -1] = reward
+    target = np.exp(np.clip(reward, -10.0, 10.0))
+    known: list[int] = []
+    for number, unit in enumerate(units[:-1]):
+        known += unit
+        critic = lightgbm.LGBMRegressor(
+            objective="poisson",
+            n_estimators=100,
+            num_leaves=31,
+            learning_rate=0.08,
+            min_child_samples=int(np.clip(len(scored) // 1000, 2, 50)),
+            reg_lambda=1.0,
+            n_jobs=n_jobs or 1,
+            random_state=seed,
+            deterministic=True,
+            force_row_wise=True,
+            verbosity=-1,
+        )
+        begun = named(scored[:, known])
+        values[:, number] = critic.fit(begun, target).predict(begun, raw_score=True)
+    return values

@@ -1,0 +1,76 @@
+"""Rows accepted by a signal: rejection sampling whose cost is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+__all__ = ["refined"]
+
+Floats = npt.NDArray[np.float64]
+
+_MOST = 4.0  # a density ratio counts as at most so many times the mean
+_BLOCK_ROWS = 16_384  # rows that are drawn and judged together
+_PER_ROW = 32  # rows drawn for each that is returned, at the most
+
+
+def refined(
+    fresh: Callable[[int, int], Iterator[pd.DataFrame]],
+    score: Callable[[pd.DataFrame], Floats],
+    n_samples: int,
+    *,
+    seed: int,
+    report: dict[str, int],
+    verbose: int = 0,
+) -> Iterator[pd.DataFrame]:
+    """Accept fresh rows with a probability that grows with their density ratio.
+
+    A row of density ratio w, relative to the mean of the first block, is accepted with
+    probability min(w, 4) / 4: about one row in four is. After 32 rows for each that is asked for
+    every further row is taken.
+
+    Parameters
+    ----------
+    fresh : callable
+        ``fresh(n_rows, seed)`` draws rows.
+    score : callable
+        ``score(frame)`` gives the logarithm of the density ratio of each row.
+    n_samples : int
+        Exactly so many rows come back, in all frames together.
+    seed : int
+    report : dict
+        Its "drawn" and "returned" count up.
+    verbose : int
+
+    Yields
+    ------
+    DataFrame
+    """
+    random = np.random.default_rng([seed, 1])
+    mean_ratio = None
+    left = n_samples
+    while left:
+        # Whole blocks: the rows of a block do not depend on how many of them are needed.
+        frame = pd.concat(list(fresh(_block(n_samples), int(random.integers(2**31)))))
+        ratio = np.exp(score(frame))
+        if mean_ratio is None:
+            mean_ratio = max(float(ratio.mean()), np.finfo(float).tiny)
+        accepted = random.random(len(frame)) * _MOST < ratio / mean_ratio
+        if report["drawn"] >= _PER_ROW * n_samples:
+            accepted[:] = True
+        kept = frame[accepted].head(left)
+        report["drawn"] += len(frame)
+        report["returned"] += len(kept)
+        left -= len(kept)
+        if len(kept):
+            yield kept.reset_index(drop=True)
+    if verbose:
+        print(f"refined: {report['drawn']:,} rows drawn for {n_samples:,}", flush=True)
+
+
+def _block(n_samples: int) -> int:
+    """Rows of a block: enough for a small sample at once."""
+    return int(np.clip(6 * n_samples, 1024, _BLOCK_ROWS))

@@ -1,0 +1,236 @@
+"""What an estimator of scikit-learn's kind is as a quality signal, and what it makes of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import logit
+from sklearn.base import is_classifier, is_outlier_detector
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils import get_tags
+
+from ._features import to_features
+from ._tokenizer import TableTokenizer
+
+__all__ = [
+    "Digester",
+    "Reward",
+    "fit_signal",
+    "log_odds",
+    "named",
+    "rewards",
+    "signal_kind",
+    "wants_frame",
+]
+
+Floats = npt.NDArray[np.float64]
+Reward = str | Callable[[Floats], Any]
+
+_MOST_LOG_ODDS = 7.0  # about one in a thousand: no single row is surer than that
+_TILT = 0.3  # nats by which a row gains that is one standard deviation better than the mean
+
+
+def signal_kind(signal: Any) -> str:
+    """Tell what a signal is: "classifier" or "detector".
+
+    Raises
+    ------
+    ValueError
+        Where it is neither.
+    """
+    # A mixture has predict_proba too, of its components: hence classifiers by their tags first.
+    if is_classifier(signal) and _has_any(signal, "predict_proba", "decision_function"):
+        return "classifier"
+    if hasattr(signal, "score_samples"):
+        return "detector"
+    if is_outlier_detector(signal) and _has_any(signal, "decision_function"):
+        return "detector"
+    if _has_any(signal, "predict_proba"):
+        return "classifier"
+    raise ValueError(
+        "signal must be a classifier (predict_proba or decision_function) or a density or "
+        "outlier detector (score_samples; LocalOutlierFactor needs novelty=True); got "
+        f"{signal!r}."
+    )
+
+
+def _has_any(estimator: Any, *methods: str) -> bool:
+    return any(hasattr(estimator, method) for method in methods)
+
+
+def wants_frame(signal: Any) -> bool:
+    """Say whether a signal gets the table itself: a Pipeline, or whose tags say strings."""
+    return isinstance(signal, Pipeline) or bool(get_tags(signal).input_tags.string)
+
+
+class Digester:
+    """Gives each signal a table in the form that it can digest.
+
+    The table itself to pipelines and to estimators whose tags say that they take strings; one
+    number per cell to those that take missing cells; to all others scaled numbers without
+    missing cells, categories as indicators.
+
+    Parameters
+    ----------
+    tokenizer : TableTokenizer, default=None
+        Fitted on the table; None: one is fitted where it is needed.
+    """
+
+    def __init__(self, tokenizer: TableTokenizer | None = None) -> None:
+        self.tokenizer = tokenizer
+
+    def fit(self, X: Any) -> Digester:
+        """Learn the columns of a DataFrame or array."""
+        if self.tokenizer is None and isinstance(X, pd.DataFrame):
+            self.tokenizer = TableTokenizer().fit(X)
+        self._scaler = self._make_scaler(X.shape[1]).fit(self.numbers(X))
+        return self
+
+    def feed(self, signal: Any, X: Any, numbers: Floats | None = None) -> Any:
+        """Give `X` as `signal` wants it; `numbers` saves making them again."""
+        if wants_frame(signal):
+            return X
+        numbers = self.numbers(X) if numbers is None else numbers
+        if get_tags(signal).input_tags.allow_nan:
+            # With names: older LightGBM warns of every prediction from an array.
+            return named(numbers)
+        return self._scaler.transform(numbers)
+
+    def numbers(self, X: Any) -> Floats:
+        """Give one number per cell, (n_rows, n_columns), NaN where a number is missing."""
+        if isinstance(X, pd.DataFrame):
+            assert self.tokenizer is not None
+            return to_features(self.tokenizer, X)
+        return np.asarray(X, dtype=np.float64)
+
+    def _make_scaler(self, n_columns: int) -> ColumnTransformer:
+        if self.tokenizer is None:
+            is_number = np.ones(n_columns, dtype=bool)
+        else:
+            is_number = np.array(
+                [
+                    column.has_numbers
+                    or np.isfinite(self.tokenizer.position_tables(column.name)[0]).any()
+                    for column in self.tokenizer.schema_
+                ]
+            )
+        return ColumnTransformer(
+            [
+                (
+                    "numbers",
+                    make_pipeline(
+                        SimpleImputer(add_indicator=True, keep_empty_features=True),
+                        StandardScaler(),
+                    ),
+                    np.flatnonzero(is_number),
+                ),
+                (
+                    "categories",
+                    OneHotEncoder(
+                        max_categories=32,
+                        handle_unknown="infrequent_if_exist",
+                        sparse_output=False,
+                    ),
+                    np.flatnonzero(~is_number),
+                ),
+            ]
+        )
+
+
+def named(numbers: Floats) -> pd.DataFrame:
+    """Give the columns of a matrix names."""
+    return pd.DataFrame(numbers).add_prefix("column_")
+
+
+def fit_signal(signal: Any, X: Any, y: npt.NDArray[Any]) -> Any:
+    """Fit a signal in place: a classifier on both tables, a detector on the real rows.
+
+    Parameters
+    ----------
+    signal : estimator
+        A clone.
+    X : DataFrame or ndarray of shape (n_rows, n_columns)
+    y : ndarray of shape (n_rows,)
+        1 for real rows, 0 for synthetic ones.
+    """
+    if signal_kind(signal) == "classifier":
+        return signal.fit(X, y)
+    real = X[y == 1]
+    return signal.fit(real.reset_index(drop=True) if isinstance(real, pd.DataFrame) else real)
+
+
+def log_odds(signal: Any, X: Any) -> Floats:
+    """Give what a fitted signal says of each row, (n_rows,): larger is better.
+
+    The log-odds that it is real, by a classifier, within those of one in a thousand; the score
+    of a detector as it is.
+    """
+    if signal_kind(signal) == "detector":
+        scores = (signal if hasattr(signal, "score_samples") else _Decision(signal)).score_samples(
+            X
+        )
+        return np.asarray(scores, dtype=np.float64)
+    if hasattr(signal, "predict_proba"):
+        real = list(signal.classes_).index(max(signal.classes_))
+        probabilities = np.asarray(signal.predict_proba(X), dtype=np.float64)[:, real]
+        odds = logit(probabilities)
+    else:
+        odds = np.asarray(signal.decision_function(X), dtype=np.float64)
+    return cast(Floats, np.clip(odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS))
+
+
+class _Decision:
+    """An outlier detector that has no other score than its decision function."""
+
+    def __init__(self, detector: Any) -> None:
+        self.score_samples = detector.decision_function
+
+
+def rewards(signal: Any, scores: Floats, reward: Reward, prior: float = 0.0) -> Floats:
+    """Turn what a signal says of rows into rewards in nats, (n_rows,).
+
+    A row that earns one nat more than another should become e times as likely, relative to it.
+
+    Parameters
+    ----------
+    signal : estimator
+    scores : ndarray of shape (n_rows,)
+        What :func:`log_odds` gave.
+    reward : {"realism", "indistinguishability"} or callable
+        The log density ratio of real rows to synthetic ones; how near the probability is to one
+        half, ``1 - |p - 1/2|``; or a function of the probabilities that rows are real (of the
+        scores, by a detector), that gives a figure for each.
+    prior : float
+        Log-odds of real rows in the data that a classifier was fitted on.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        What is no log density ratio is brought to mean 0 and a standard deviation of .3.
+    """
+    is_classifier_ = signal_kind(signal) == "classifier"
+    if reward == "realism" and is_classifier_:
+        return scores - prior
+    values: Any = scores
+    if is_classifier_:
+        values = 1.0 / (1.0 + np.exp(prior - scores))
+    if reward == "indistinguishability" and is_classifier_:
+        values = 1.0 - np.abs(values - 0.5)
+    elif callable(reward):
+        values = np.asarray(reward(values), dtype=np.float64)
+        if values.shape != scores.shape or not np.isfinite(values).all():
+            raise ValueError(
+                f"reward must give one finite number for each of the {len(scores)} rows; got an "
+                f"array of shape {values.shape}."
+            )
+    spread = float(values.std())
+    if spread < 1e-12:
+        return np.zeros(len(scores))
+    return cast(Floats, _TILT * (values - values.mean()) / spread)

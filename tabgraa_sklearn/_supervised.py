@@ -1,0 +1,215 @@
+"""The supervised stage: from a table to a language model that has learnt its rows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.model_selection import train_test_split
+from transformers import PretrainedConfig
+
+from ._backbone import CompactBackbone, compact_config
+from ._device import autocast, private_torch_seed
+from ._layout import TokenLayout
+from ._sizes import default_sizes
+from ._tokenizer import TableTokenizer
+from ._training import Trainer, TrainingResult, mixed_order_loss, nats_per_row
+
+__all__ = ["Interrupted", "Supervised", "SupervisedSettings", "fit_supervised"]
+
+_MATCHED_ROWS = 100_000  # rows whose marginal frequencies the output is fitted to
+_MOST_HELD_OUT = 20_000
+
+Part = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass
+class SupervisedSettings:
+    """The estimator's parameters that the supervised stage depends on."""
+
+    backbone: PretrainedConfig | None
+    max_epochs: int | None
+    learning_rate: float | None
+    batch_size: int | None
+    validation_fraction: float
+    n_iter_no_change: int
+    dropout: float | None
+    random_order_share: float
+    column_kinds: Mapping[Hashable, str] | None
+
+
+@dataclass
+class Supervised:
+    """What the supervised stage leaves behind.
+
+    Attributes
+    ----------
+    tokenizer : TableTokenizer
+    model : CompactBackbone
+        On the device that it was learnt on.
+    order : list of int
+        The columns in the order in which they are drawn.
+    result : TrainingResult
+    held_out : ndarray of int
+        Rows that were set aside to decide when to stop.
+    """
+
+    tokenizer: TableTokenizer
+    model: CompactBackbone
+    order: list[int]
+    result: TrainingResult
+    held_out: npt.NDArray[np.int64]
+
+
+class Interrupted(Exception):
+    """Raised with what was learnt so far, so that no cache takes it for the whole stage."""
+
+    def __init__(self, supervised: Supervised) -> None:
+        super().__init__()
+        self.supervised = supervised
+
+
+def fit_supervised(
+    frame: pd.DataFrame,
+    weights: npt.NDArray[np.float64],
+    settings: SupervisedSettings,
+    device: torch.device,
+    precision: torch.dtype,
+    seed_key: int | None,
+    seed: int,
+    verbose: int,
+) -> Supervised:
+    """Learn a table that passes ``check_frame``.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n_rows, n_columns)
+    weights : ndarray of shape (n_rows,)
+        Positive, of mean 1.
+    settings : SupervisedSettings
+    device, precision
+        Where and in what precision the matrix products run.
+    seed_key : int or None
+        What a cache tells seeds by: `seed`, or None where the user gave none.
+    seed : int
+    verbose : int
+
+    Raises
+    ------
+    Interrupted
+        Where the user stopped it; it carries the best model so far.
+    """
+    tokenizer = TableTokenizer(column_kinds=settings.column_kinds).fit(frame)
+    layout = make_layout(tokenizer)
+    with private_torch_seed(seed, device):
+        token_ids = tokenizer.encode(frame)
+        order = layout.surest_first(token_ids, weights)
+        model, trainer = _build(settings, layout, order, len(frame), device, precision, verbose)
+        learnt, held_out = split_rows(len(frame), settings.validation_fraction, seed)
+        train, validation = (
+            (torch.from_numpy(token_ids[rows]), torch.from_numpy(weights[rows].astype(np.float32)))
+            for rows in (learnt, held_out)
+        )
+        model.start_from(train[0].numpy(), train[1].numpy())
+        result = trainer.run(model, train, validation)
+        if result.stop_reason != "interrupted":
+            _match_marginals(model, order, trainer, train, validation)
+    supervised = Supervised(tokenizer, model, order.tolist(), result, held_out)
+    if result.stop_reason == "interrupted":
+        raise Interrupted(supervised)
+    return supervised
+
+
+def split_rows(
+    n_rows: int, validation_fraction: float, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Give the rows that are learnt, and those that decide when to stop."""
+    held_out = min(max(round(validation_fraction * n_rows), 1), _MOST_HELD_OUT)
+    learnt, held = train_test_split(
+        np.arange(n_rows), test_size=min(held_out, n_rows - 1), random_state=seed
+    )
+    return learnt, held
+
+
+def make_layout(tokenizer: TableTokenizer) -> TokenLayout:
+    """Give what the language model has to know of a tokenizer."""
+    tables = [tokenizer.position_tables(column.name) for column in tokenizer.schema_]
+    return TokenLayout(
+        sizes=tokenizer.digit_sizes,
+        columns=tokenizer.digit_columns,
+        positions=tokenizer.token_positions,
+        bases=[base for base, _ in tables],
+        steps=[step for _, step in tables],
+        allowed=tokenizer.allowed,
+    )
+
+
+def _build(
+    settings: SupervisedSettings,
+    layout: TokenLayout,
+    order: npt.NDArray[Any],
+    n_rows: int,
+    device: torch.device,
+    precision: torch.dtype,
+    verbose: int,
+) -> tuple[CompactBackbone, Trainer]:
+    """Make the model and its trainer, with sizes that follow the table."""
+    sizes = default_sizes(n_rows, layout.n_columns)
+    config = settings.backbone
+    if config is None:
+        dropout = sizes.dropout if settings.dropout is None else settings.dropout
+        config = compact_config(
+            layout.n_columns, width=sizes.width, n_layers=sizes.n_layers, dropout=dropout
+        )
+    model = CompactBackbone(layout, copy.deepcopy(config))
+    if settings.backbone is not None:
+        model.check_causal()
+    model.to(device)
+    fixed = torch.from_numpy(order).to(device)
+    share = settings.random_order_share
+    validation = {"validation_nats": (1.0 - share, nats_per_row(fixed))}
+    if share > 0:
+        validation["validation_nats_random"] = (share, nats_per_row(None))
+    trainer = Trainer(
+        loss=mixed_order_loss(fixed, share),
+        validation=validation,
+        device=device,
+        precision=precision,
+        max_epochs=settings.max_epochs or sizes.max_epochs,
+        batch_size=settings.batch_size or sizes.batch_size,
+        learning_rate=settings.learning_rate or sizes.learning_rate,
+        n_iter_no_change=settings.n_iter_no_change,
+        verbose=verbose,
+    )
+    return model, trainer
+
+
+def _match_marginals(
+    model: CompactBackbone,
+    order: npt.NDArray[Any],
+    trainer: Trainer,
+    train: Part,
+    held_out: Part,
+) -> None:
+    """Fit the output biases to the marginal frequencies, unless held-out rows speak against it.
+
+    They do where at least 200 of them lose more than one part in a thousand: else it is chance.
+    """
+    state = copy.deepcopy(model.state_dict())
+    enough = len(held_out[0]) >= 200
+    fixed = torch.from_numpy(order).to(trainer.device)
+    try:
+        before = trainer.measure(model, held_out)[0] if enough else 0.0
+        with autocast(trainer.device, trainer.precision):
+            model.match_marginals(train[0][:_MATCHED_ROWS], train[1][:_MATCHED_ROWS], fixed)
+        harmed = enough and trainer.measure(model, held_out)[0] > 1.001 * before
+    except KeyboardInterrupt:
+        harmed = True
+    if harmed:
+        model.load_state_dict(state)
