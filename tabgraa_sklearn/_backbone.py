@@ -69,11 +69,16 @@ class PooledDropout(nn.Module):
 def compact_config(
     n_columns: int, *, width: int = 128, n_layers: int = 3, dropout: float = 0.1
 ) -> GPT2Config:
-    """Give the transformers configuration of the compact model."""
+    """Give the transformers configuration of the compact model.
+
+    The inner layers are twice as wide as the model, not four times as in text models: cells have
+    met their neighbours in attention, and a vocabulary of their own does the rest.
+    """
     return GPT2Config(
         vocab_size=1,
         n_positions=max(n_columns, 2),
         n_embd=width,
+        n_inner=2 * width,
         n_layer=n_layers,
         n_head=max(width // 32, 1),
         resid_pdrop=dropout,

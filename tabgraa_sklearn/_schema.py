@@ -381,7 +381,9 @@ def _warn(name: Hashable, what: str, other: str | None) -> None:
 def _level_of_caller() -> int:
     """Find the stack level, as seen by whoever calls this, of the code that uses the package."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back and frame.f_globals["__name__"].startswith(("tabgraa_sklearn.", "sklearn.")):
+    while frame.f_back and frame.f_globals["__name__"].startswith(
+        ("tabgraa_sklearn.", "sklearn.", "joblib.")
+    ):
         level, frame = level + 1, frame.f_back
     return level
 

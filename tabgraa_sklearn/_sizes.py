@@ -34,7 +34,7 @@ def default_sizes(n_rows: int, n_columns: int) -> Sizes:
     by_columns = max(int(math.log2(16384 / n_columns)), 4) if n_columns < 1024 else 4
     batch_size = 1 << min(max(power, 4), largest, by_columns)
     steps = math.ceil(n_rows / batch_size)
-    max_epochs = round(max(1200.0, 220.0 * math.sqrt(steps)) / steps)
+    max_epochs = round(max(1200.0, 150.0 * math.sqrt(steps)) / steps)
     rate = 5e-3 * math.sqrt(n_rows * n_columns / 600_000)
     wide = n_rows >= 10_000 and n_rows * n_columns < 250_000
     return Sizes(

@@ -383,7 +383,7 @@ def test_an_interrupted_fit_warns_and_can_be_sampled(monkeypatch, tiny, table):
         return wrapped
 
     monkeypatch.setattr("tabgraa_sklearn._supervised.mixed_order_loss", interrupting)
-    message = "The fit was interrupted after 1 epochs; the best model so far is kept."
+    message = "The fit was interrupted after 1 epochs and 0 rounds; the best model so far is kept."
     with pytest.warns(ConvergenceWarning, match=message):
         model = tiny(max_epochs=5, batch_size=16).fit(table)
     assert (model.stop_reason_, model.n_epochs_, model.best_epoch_) == ("interrupted", 1, 1)
