@@ -15,12 +15,14 @@ import argparse
 import ast
 import json
 import multiprocessing
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import machine
+import numpy as np
 import results
 import tables
 from measures import MEASURES, measure_all
@@ -45,15 +47,31 @@ def main() -> None:
             # A fresh process for each: its peak memory is its own, and so is torch's state.
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                row = pool.submit(run, table, seed, arguments.parameters).result()
-            stored = results.store(arguments.out, [row], key=["table", "settings"])
-            print_row(row)
+                work = run_both if arguments.both else run
+                rows = pool.submit(work, table, seed, arguments.parameters).result()
+            stored = results.store(arguments.out, rows, key=["table", "settings"])
+            for row in rows:
+                print_row(row)
         runs = stored[(stored["table"] == table.name) & (stored["settings"] == row["settings"])]
         for _, summary in runs[runs["seed"].isin(results.SUMMARIES)].iterrows():
             print_row(summary.to_dict())
 
 
-def run(table: tables.Table, seed: int, parameters: dict[str, Any]) -> dict[str, Any]:
+def run_both(table: tables.Table, seed: int, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Measure the supervised model, and then what the rounds of alignment make of it.
+
+    Both come from one supervised stage; the second line's seconds are those of the whole fit.
+    """
+    with tempfile.TemporaryDirectory() as memory:
+        [before] = run(table, seed, {**parameters, "n_rounds": 0}, memory)
+        [after] = run(table, seed, parameters, memory)
+    after["fit_seconds"] += before["fit_seconds"]
+    return [before, after]
+
+
+def run(
+    table: tables.Table, seed: int, parameters: dict[str, Any], memory: str | None = None
+) -> list[dict[str, Any]]:
     """Fit, sample and measure once.
 
     Parameters
@@ -64,17 +82,19 @@ def run(table: tables.Table, seed: int, parameters: dict[str, Any]) -> dict[str,
         ``random_state`` of the fit, of the sample and of the measures.
     parameters : dict
         Parameters of the estimator that differ from its defaults.
+    memory : str, optional
+        Where the supervised stage is kept.
 
     Returns
     -------
-    dict
-        One line of the result file.
+    list of one dict
+        A line of the result file.
     """
     import torch
 
     from tabgraa_sklearn import TabGRAASynthesizer
 
-    synthesizer = TabGRAASynthesizer(random_state=seed, verbose=0).set_params(**parameters)
+    synthesizer = TabGRAASynthesizer(random_state=seed, memory=memory).set_params(**parameters)
     start = time.perf_counter()
     synthesizer.fit(table.train)
     fit_seconds = time.perf_counter() - start
@@ -97,7 +117,8 @@ def run(table: tables.Table, seed: int, parameters: dict[str, Any]) -> dict[str,
         random_state=seed,
         n_jobs=machine.cores(),
     )
-    return {
+    rounds = [entry for entry in synthesizer.history_ if entry["stage"] == "alignment"][1:]
+    line = {
         "table": table.name,
         "settings": json.dumps(parameters, sort_keys=True),
         "seed": str(seed),
@@ -107,12 +128,15 @@ def run(table: tables.Table, seed: int, parameters: dict[str, Any]) -> dict[str,
         "sample_rows_per_second": timed_rows / sample_seconds,
         "peak_memory_mb": memory,
         "epochs": getattr(synthesizer, "n_epochs_", float("nan")),
+        "best_round": synthesizer.best_round_,
+        "round_seconds": float(np.mean([entry["seconds"] for entry in rounds] or [0.0])),
         "parameters": parameter_count(synthesizer),
         "train_rows": len(table.train),
         "test_rows": len(table.test),
         "threads": torch.get_num_threads(),
         **machine.describe(),
     }
+    return [line]
 
 
 def parameter_count(synthesizer: Any) -> float:
@@ -151,6 +175,9 @@ def parse() -> argparse.Namespace:
         default=[],
         metavar="NAME=VALUE",
         help="a parameter of the estimator, as often as needed",
+    )
+    parser.add_argument(
+        "--both", action="store_true", help="also the supervised model that the rounds start from"
     )
     parser.add_argument("--out", type=Path, default=results.RESULTS / "fidelity.csv")
     arguments = parser.parse_args()

@@ -39,6 +39,8 @@ OBJECTIVES = ("tabgraa", "tabgraa-sigmoid", "dpo", "kto", "npo", "ipo", "sft")
 
 _MOST_CREDIT = 1.5  # nats by which one round may move a part of a row
 _BATCH_ROWS = 512
+_JUDGE_ROWS = 10_000  # of each kind that the judge learns from, at the most
+_TREES = 300  # of the default signal
 
 
 @dataclass
@@ -164,13 +166,13 @@ class Aligner:
     objective: str = "tabgraa"
     beta: float = 1.0
     quantile: float = 0.5
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-4
     n_rounds: int = 2
     retain: str | None = None
     credit: str = "cell"
     target: bool = True
     proportionate: bool = True
-    trust: float = 1.0
+    trust: float = 2.0
     n_pool: int | None = None
     separate: bool = True
     second_moments: dict[str, Tensor] | None = None
@@ -195,6 +197,7 @@ class Aligner:
         result = AlignmentResult(digester=self._digester)
         best = _Kept(copy.deepcopy(model.state_dict()), None)
         self._judge_seed = self._seeds()
+        self._moved = False
         try:
             start = time.perf_counter()
             judged = self._judge(model, reference, train, held_out)
@@ -282,9 +285,8 @@ class Aligner:
         return fit_signal(signal, X, y), math.log(len(real) / len(pool.frame))
 
     def _default_signal(self, n_rows: int, seed: int) -> LGBMClassifier:
-        return small_steps_lightgbm(
-            n_rows, seed=seed, n_jobs=self.n_jobs or torch.get_num_threads()
-        )
+        n_jobs = self.n_jobs or torch.get_num_threads()
+        return small_steps_lightgbm(n_rows, seed=seed, n_jobs=n_jobs, n_estimators=_TREES)
 
     def _draw_real(self, train: RealRows) -> tuple[pd.DataFrame, Floats]:
         """Real rows for the signal: each once, or drawn by their weights where they differ."""
@@ -339,7 +341,9 @@ class Aligner:
         else:
             token_ids = torch.from_numpy(pool.token_ids)
             of_reference = self._log_probabilities(reference, token_ids)
-            at_start = self._log_probabilities(model, token_ids)
+            # Until the first update the policy is the reference.
+            moved = self._moved
+            at_start = self._log_probabilities(model, token_ids) if moved else of_reference
             figures = torch.zeros(len(token_ids), 3, n_columns)
             figures[:, 0], figures[:, 1] = of_reference, at_start
             # The last third holds the credit of the units; the rest of it stays unused.
@@ -363,6 +367,7 @@ class Aligner:
             second_moments=self.second_moments,
         )
         result = trainer.run(model, data, data)
+        self._moved = True
         if result.stop_reason == "interrupted":
             raise KeyboardInterrupt
 
@@ -463,7 +468,7 @@ class Aligner:
         Another family of classifier than the signal learns to tell the rows of the supervised
         stage from a fresh pool, and is tried on held-out rows and another pool.
         """
-        n_rows = min(len(self._train_numbers), 20_000)
+        n_rows = min(len(self._train_numbers), _JUDGE_ROWS)
         n_fresh = max(4 * len(held_out.frame), n_rows)
         random = np.random.RandomState(self._judge_seed)  # the same rows for every round
         kept_seeds, self._seeds = self._seeds, lambda: int(random.randint(2**31 - 1))
@@ -548,8 +553,8 @@ def group_weights(
 
 
 def default_pool(n_rows: int, n_columns: int) -> int:
-    """Rows of a pool: some for each real one, within a million and a half cells."""
-    return int(min(max(6 * n_rows, 4096), max(1_500_000 // n_columns, 4096), 100_000))
+    """Rows of a pool: some for each real one, within 65,536 and 900,000 cells."""
+    return min(max(6 * n_rows, 1024), max(900_000 // n_columns, 1024), 65_536)
 
 
 def _gain(judged: dict[str, Any], best: dict[str, Any] | None) -> float:
@@ -586,7 +591,7 @@ def _judge_of_another_family(signal: Any, seed: int, n_jobs: int | None) -> Any:
     if "Forest" in name or "ExtraTrees" in name:
         return HistGradientBoostingClassifier(max_iter=100, random_state=seed)
     return ExtraTreesClassifier(
-        100,
+        60,
         min_samples_leaf=5,
         max_features=None,
         n_jobs=n_jobs or torch.get_num_threads(),

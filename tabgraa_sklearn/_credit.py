@@ -20,7 +20,7 @@ __all__ = ["N_UNITS", "expected_rewards", "prefix_log_odds", "split_order"]
 
 Floats = npt.NDArray[np.float64]
 
-N_UNITS = 24  # parts of a row that get a credit of their own, at the most
+N_UNITS = 16  # parts of a row that get a credit of their own, at the most
 
 
 def split_order(order: list[int], n_units: int = N_UNITS) -> list[list[int]]:

@@ -126,7 +126,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         or the supervised loss on real ones.
     align_pool_size : int, default=None
         Rows that are drawn for the fit of the signal, and again to be scored, in each round.
-        None: six for each real row, within 100,000 rows and 1.5 million cells.
+        None: six for each real row, within 65,536 rows and 900,000 cells.
     memory : str or joblib.Memory, default=None
         Where supervised stages are kept for reuse: fits that differ in parameters of the
         alignment alone share one. Without `random_state` they share one seed, too.
@@ -652,7 +652,6 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             retain=self.align_retain,
             credit=self.align_credit,
             n_pool=self.align_pool_size,
-            second_moments=stage.result.second_moments,
             n_jobs=self.n_jobs,
             verbose=int(self.verbose),
         )

@@ -161,7 +161,7 @@ class TwoSampleClassifier(ClassifierMixin, BaseEstimator):
 
 
 def small_steps_lightgbm(
-    n_rows: int, *, seed: int, n_jobs: int | None = None
+    n_rows: int, *, seed: int, n_jobs: int | None = None, n_estimators: int = 100
 ) -> lightgbm.LGBMClassifier:
     """Give a LightGBM classifier for small differences between two tables.
 
@@ -169,7 +169,7 @@ def small_steps_lightgbm(
     what holds over many rows.
     """
     return lightgbm.LGBMClassifier(
-        n_estimators=100,
+        n_estimators=n_estimators,
         num_leaves=15,
         learning_rate=0.06,
         min_child_samples=int(np.clip(n_rows // 200, 2, 100)),
