@@ -58,7 +58,9 @@ def main() -> None:
     lines = []
     for name in arguments.tables:
         table = tables.load(name)
-        synthesizer = TabGRAASynthesizer(max_epochs=1, random_state=arguments.seed, device="cpu")
+        synthesizer = TabGRAASynthesizer(
+            max_epochs=1, n_rounds=0, random_state=arguments.seed, device="cpu"
+        )
         n_rows = len(table.train)
         work: dict[str, Callable[[], Any]] = {
             "fit, an epoch": partial(synthesizer.fit, table.train),

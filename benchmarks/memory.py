@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def fit_large(rows: int, seed: int) -> dict[str, float]:
-    """Fit so many rows for one epoch."""
+    """Fit so many rows for one epoch, and run the rounds of alignment."""
     frame = resampled(rows, seed)
     synthesizer = TabGRAASynthesizer(max_epochs=1, random_state=seed)
     figures = measured(lambda: synthesizer.fit(frame))
@@ -75,7 +75,7 @@ def stream(rows: int, seed: int) -> dict[str, float]:
     import pyarrow
     from pyarrow import parquet
 
-    synthesizer = TabGRAASynthesizer(max_epochs=1, random_state=seed)
+    synthesizer = TabGRAASynthesizer(max_epochs=1, n_rounds=0, random_state=seed)
     synthesizer.fit(tables.load("adult").train)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.parquet"

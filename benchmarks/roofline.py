@@ -72,7 +72,7 @@ def main() -> None:
 def measure(table: tables.Table, arguments: argparse.Namespace) -> dict[str, Any]:
     """Fit one table and set its epochs beside its matrix products."""
     synthesizer = TabGRAASynthesizer(
-        max_epochs=arguments.epochs, random_state=arguments.seed, device="cpu"
+        max_epochs=arguments.epochs, n_rounds=0, random_state=arguments.seed, device="cpu"
     )
     synthesizer.fit(table.train)
     epochs = pd.DataFrame(synthesizer.history_)

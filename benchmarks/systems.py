@@ -24,10 +24,10 @@ Sampler = Callable[[int], pd.DataFrame]
 
 
 def fit_ours(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
-    """Fit this package at its defaults, or for so many epochs."""
+    """Fit this package at its defaults, or for so many epochs; the supervised stage alone."""
     from tabgraa_sklearn import TabGRAASynthesizer
 
-    model = TabGRAASynthesizer(max_epochs=epochs, random_state=seed).fit(train)
+    model = TabGRAASynthesizer(max_epochs=epochs, n_rounds=0, random_state=seed).fit(train)
     return lambda n: model.sample(n, random_state=seed)
 
 

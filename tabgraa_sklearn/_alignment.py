@@ -59,6 +59,13 @@ class RealRows:
     token_ids: Tensor
     weights: Tensor
 
+    @classmethod
+    def of(cls, frame: pd.DataFrame, weights: Floats, tokenizer: TableTokenizer) -> RealRows:
+        """Give rows of a frame, with their weights."""
+        frame = frame.reset_index(drop=True)
+        token_ids = torch.from_numpy(tokenizer.encode(frame))
+        return cls(frame, token_ids, torch.from_numpy(weights.astype(np.float32)))
+
     def subset(self, mask: npt.NDArray[np.bool_]) -> RealRows:
         """Give some of the rows."""
         index = torch.from_numpy(np.flatnonzero(mask))
@@ -153,6 +160,8 @@ class Aligner:
         Whether the signal is fitted on another pool than the one it scores.
     second_moments : dict or None
         Of the supervised stage.
+    carry : bool
+        Whether AdamW goes on from them.
     n_jobs : int or None
         Threads of the classifiers; None: as many as torch uses.
     """
@@ -176,6 +185,7 @@ class Aligner:
     n_pool: int | None = None
     separate: bool = True
     second_moments: dict[str, Tensor] | None = None
+    carry: bool = False
     n_jobs: int | None = None
     verbose: int = 0
 
@@ -364,7 +374,7 @@ class Aligner:
             warmup_steps=20,
             decay_share=1.0,
             dropout=False,
-            second_moments=self.second_moments,
+            second_moments=self.second_moments if self.carry else None,
         )
         result = trainer.run(model, data, data)
         self._moved = True

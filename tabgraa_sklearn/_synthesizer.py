@@ -49,6 +49,7 @@ __all__ = ["TabGRAASynthesizer"]
 _SCORE_ROWS = 10_000  # rows of each kind that `score` compares at the most
 _ROUNDS = 3  # of alignment, by default
 _ROUNDS_FROM = 1000  # rows of a table; with fewer a signal finds next to nothing
+_REAL_ROWS = 200_000  # that the rounds work with, at the most
 _BATCH_ROWS = 65_536  # rows that `sample` works on at once
 
 
@@ -652,17 +653,20 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             retain=self.align_retain,
             credit=self.align_credit,
             n_pool=self.align_pool_size,
+            second_moments=stage.result.second_moments,
             n_jobs=self.n_jobs,
             verbose=int(self.verbose),
         )
-        is_held_out = np.zeros(len(frame), dtype=bool)
-        is_held_out[stage.held_out] = True
-        token_ids = stage.tokenizer.encode(frame)
-        rows = RealRows(frame, torch.from_numpy(token_ids), torch.from_numpy(weights).float())
+        learnt = np.setdiff1d(np.arange(len(frame)), stage.held_out)
+        if len(learnt) > _REAL_ROWS:
+            chosen = np.random.default_rng(seed).choice(len(learnt), _REAL_ROWS, replace=False)
+            learnt = learnt[np.sort(chosen)]
+        train, held_out = (
+            RealRows.of(frame.iloc[rows], weights[rows], stage.tokenizer)
+            for rows in (learnt, stage.held_out)
+        )
         with private_torch_seed(seed, device):
-            rounds = aligner.run(
-                stage.model, rows.subset(~is_held_out), rows.subset(is_held_out), seed
-            )
+            rounds = aligner.run(stage.model, train, held_out, seed)
         return rounds.after(before) if going_on and before.history else rounds
 
     # -- checks and state ------------------------------------------------------------------
