@@ -17,6 +17,7 @@ from lightgbm import LGBMClassifier
 from pandas.util import hash_pandas_object
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble._forest import BaseForest
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -66,6 +67,15 @@ class RealRows:
         token_ids = torch.from_numpy(tokenizer.encode(frame))
         return cls(frame, token_ids, torch.from_numpy(weights.astype(np.float32)))
 
+    def by_weight(self, random: np.random.RandomState) -> RealRows:
+        """Draw as many rows by their weights, where these differ: each counts once then."""
+        weights = self.weights.double().numpy()
+        if len(weights) == 0 or np.ptp(weights) == 0.0:
+            return self
+        rows = random.choice(len(weights), len(weights), p=weights / weights.sum())
+        frame = self.frame.iloc[rows].reset_index(drop=True)
+        return RealRows(frame, self.token_ids[rows], torch.ones(len(rows)))
+
     def subset(self, mask: npt.NDArray[np.bool_]) -> RealRows:
         """Give some of the rows."""
         index = torch.from_numpy(np.flatnonzero(mask))
@@ -95,7 +105,7 @@ class AlignmentResult:
     n_rounds : int
         Rounds that were run.
     stop_reason : str
-        "n_rounds", "no improvement", "indistinguishable" or "interrupted".
+        "n_rounds", "no improvement", "indistinguishable", "too few rows" or "interrupted".
     signal : estimator
         The signal, fitted against the model that was kept.
     prior : float
@@ -114,14 +124,26 @@ class AlignmentResult:
 
     def after(self, before: AlignmentResult) -> AlignmentResult:
         """Give these rounds as going on from earlier ones over the same model."""
-        done = before.n_rounds
-        entries = [{**entry, "round": entry["round"] + done} for entry in self.history[1:]]
-        return replace(
+        done, kept = before.n_rounds, before.history[before.best_round]
+        entries = [
+            {
+                **entry,
+                "round": entry["round"] + done,
+                # These rounds began where the others ended.
+                "held_out_gain": entry["held_out_gain"] + kept["held_out_gain"],
+            }
+            for entry in self.history[1:]
+        ]
+        rounds = replace(
             self,
             history=before.history + entries,
             best_round=self.best_round + done if self.best_round else before.best_round,
             n_rounds=self.n_rounds + done,
         )
+        if rounds.signal is None:  # interrupted
+            rounds.signal, rounds.prior = before.signal, before.prior
+            rounds.digester = before.digester
+        return rounds
 
 
 @dataclass
@@ -175,7 +197,7 @@ class Aligner:
     objective: str = "tabgraa"
     beta: float = 1.0
     quantile: float = 0.5
-    learning_rate: float = 3e-4
+    learning_rate: float = 2e-4
     n_rounds: int = 2
     retain: str | None = None
     credit: str = "cell"
@@ -198,38 +220,52 @@ class Aligner:
         random = np.random.RandomState(seed)
         self._seeds = lambda: int(random.randint(2**31 - 1))
         self._digester = Digester(self.tokenizer).fit(train.frame)
-        train, held_out = (part.subset(~self._forgotten(part.frame)) for part in (train, held_out))
-        if len(train.frame) < 2 or len(held_out.frame) < 1:
-            raise ValueError("signal forgets all rows of the table; at least two must remain.")
-        self._train_numbers = self._digester.numbers(train.frame)
-        self._units = split_order(self.order, N_UNITS if self.credit == "cell" else 1)
-        reference = copy.deepcopy(model).requires_grad_(False).eval()
         result = AlignmentResult(digester=self._digester)
-        best = _Kept(copy.deepcopy(model.state_dict()), None)
+        if len(train.frame) < 2:
+            result.stop_reason = "too few rows"
+            return result
+        train, held_out = (
+            part.subset(~forgotten(self.signal, part.frame)).by_weight(random)
+            for part in (train, held_out)
+        )
+        if len(train.frame) < 2:
+            raise ValueError("signal forgets all rows of the table; at least two must remain.")
+        if len(held_out.frame) == 0:  # all of the few are forgotten
+            held_out = train
+        self._train_numbers = self._digester.numbers(train.frame)
+        by_cell = self.credit == "cell" and self.objective.startswith("tabgraa")
+        self._units = split_order(self.order, N_UNITS if by_cell else 1)
+        reference = copy.deepcopy(model).requires_grad_(False).eval()
+        best = _Kept(copy.deepcopy(model.state_dict()), {})
         self._judge_seed = self._seeds()
         self._moved = False
         try:
             start = time.perf_counter()
             judged = self._judge(model, reference, train, held_out)
-            best.judged = judged
+            first = best.judged = judged
             self._record(result, 0, judged, time.perf_counter() - start)
             for number in range(1, self.n_rounds + 1):
                 start = time.perf_counter()
-                entry = self._round(model, reference, train, held_out)
+                entry = self._round(model, reference, train, held_out, result.history[-1])
                 if entry is None:
                     result.stop_reason = "indistinguishable"
                     break
                 judged = self._judge(model, reference, train, held_out)
                 self._record(result, number, {**entry, **judged}, time.perf_counter() - start)
                 result.n_rounds = number
-                if _gain(judged, best.judged) > 0:
+                # The latest round that is no worse than the best before it, nor than the start.
+                if not _is_worse(judged, best.judged) and not _is_worse(judged, first):
                     best = _Kept(copy.deepcopy(model.state_dict()), judged)
                     result.best_round = number
                 elif number - result.best_round >= 2:
                     result.stop_reason = "no improvement"
                     break
             model.load_state_dict(best.state)
-            result.signal, result.prior = self._fit_signal(self._generate(model), train)
+            pool = self._generate(model)
+            result.signal, result.prior = self._fit_signal(pool, train)
+            of_best = result.history[result.best_round]
+            if math.isnan(of_best["signal_auc"]):
+                of_best["signal_auc"] = self._signal_auc(result.signal, held_out, None, model)
         except KeyboardInterrupt:
             result.stop_reason = "interrupted"
         model.load_state_dict(best.state)
@@ -247,20 +283,25 @@ class Aligner:
         reference: CompactBackbone,
         train: RealRows,
         held_out: RealRows,
+        before: dict[str, Any],
     ) -> dict[str, Any] | None:
-        """Generate, score and align once; None where the signal finds nothing."""
+        """Generate, score and align once; None where the signal finds nothing.
+
+        The signal's area under the curve is a figure of the model `before`.
+        """
         fitting = self._generate(model)
         scoring = self._generate(model) if self.separate else fitting
         signal, prior = self._fit_signal(fitting, train)
         scores = self._scores(signal, scoring)
-        on_real = log_odds(signal, self._digester.feed(signal, held_out.frame))
-        auc = _auc(on_real, scores)
+        before["signal_auc"] = self._signal_auc(signal, held_out, scores, model)
         reward = rewards(signal, scores, self.reward, prior)
-        if float(np.std(reward)) == 0.0:
+        if float(np.ptp(reward)) < 1e-9:
             return None
-        credit = self._credit(reward, fitting, scoring)
+        credit = reward[:, None]
+        if self.objective != "sft":
+            credit = self._credit(reward, fitting, scoring)
         self._align(model, reference, scoring, reward, credit, train)
-        return {"signal_auc": auc, **self._drift(model, reference, scoring, reward)}
+        return self._drift(model, reference, scoring, reward)
 
     # -- generate --------------------------------------------------------------------------
 
@@ -278,7 +319,7 @@ class Aligner:
 
     def _fit_signal(self, pool: Pool, train: RealRows) -> tuple[Any, float]:
         """Fit a clone of the signal on real rows against a pool."""
-        real, numbers = self._draw_real(train)
+        real, numbers = train.frame, self._train_numbers
         seed = self._seeds()
         if self.signal is None:
             signal = self._default_signal(len(real) + len(pool.frame), seed)
@@ -298,21 +339,20 @@ class Aligner:
         n_jobs = self.n_jobs or torch.get_num_threads()
         return small_steps_lightgbm(n_rows, seed=seed, n_jobs=n_jobs, n_estimators=_TREES)
 
-    def _draw_real(self, train: RealRows) -> tuple[pd.DataFrame, Floats]:
-        """Real rows for the signal: each once, or drawn by their weights where they differ."""
-        weights = train.weights.double().numpy()
-        if np.ptp(weights) == 0.0:
-            return train.frame, self._train_numbers
-        random = np.random.default_rng(self._seeds())
-        rows = random.choice(len(weights), len(weights), p=weights / weights.sum())
-        return train.frame.iloc[rows].reset_index(drop=True), self._train_numbers[rows]
-
     def _scores(self, signal: Any, pool: Pool) -> Floats:
         return log_odds(signal, self._digester.feed(signal, pool.frame, pool.numbers))
 
-    def _forgotten(self, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
-        """Which real rows a signal is to forget: they are no example for anything."""
-        return forgotten(self.signal, frame)
+    def _signal_auc(
+        self,
+        signal: Any,
+        held_out: RealRows,
+        scores: Floats | None,
+        model: CompactBackbone,
+    ) -> float:
+        """How well a signal tells fresh rows from held-out real ones, neither seen before."""
+        if scores is None:
+            scores = self._scores(signal, self._generate(model))
+        return _auc(log_odds(signal, self._digester.feed(signal, held_out.frame)), scores)
 
     # -- align -----------------------------------------------------------------------------
 
@@ -479,7 +519,7 @@ class Aligner:
         stage from a fresh pool, and is tried on held-out rows and another pool.
         """
         n_rows = min(len(self._train_numbers), _JUDGE_ROWS)
-        n_fresh = max(4 * len(held_out.frame), n_rows)
+        n_fresh = max(2 * len(held_out.frame), n_rows)
         random = np.random.RandomState(self._judge_seed)  # the same rows for every round
         kept_seeds, self._seeds = self._seeds, lambda: int(random.randint(2**31 - 1))
         try:
@@ -489,12 +529,10 @@ class Aligner:
         rows = random.choice(len(self._train_numbers), n_rows, replace=False)
         judge = _judge_of_another_family(self.signal, self._judge_seed, self.n_jobs)
         real = self._train_numbers[rows]
-        table = np.nan_to_num(np.concatenate([real, fresh.numbers]), nan=-1e9)
-        judge.fit(table, np.repeat([1, 0], n_rows))
-        held_numbers = self._digester.numbers(held_out.frame)
+        judge.fit(_single(np.concatenate([real, fresh.numbers])), np.repeat([1, 0], n_rows))
         on_real, on_fresh = (
-            judge.predict_proba(np.nan_to_num(part, nan=-1e9))[:, 1]
-            for part in (held_numbers, other.numbers)
+            judge.predict_proba(_single(part))[:, 1]
+            for part in (self._digester.numbers(held_out.frame), other.numbers)
         )
         auc = _auc(on_real, on_fresh)
         gain = self._log_probabilities(model, held_out.token_ids) - self._log_probabilities(
@@ -515,12 +553,19 @@ class Aligner:
         self, result: AlignmentResult, number: int, entry: dict[str, Any], seconds: float
     ) -> None:
         shown = {key: value for key, value in entry.items() if not key.startswith("_")}
-        entry = {"stage": "alignment", "round": number, **shown, "seconds": seconds}
+        unmoved = {"group_gap": 0.0, "log_ratio_mean": 0.0, "log_ratio_std": 0.0}
+        entry = {
+            "stage": "alignment",
+            "round": number,
+            "signal_auc": math.nan,
+            **unmoved,
+            **shown,
+            "seconds": seconds,
+        }
         result.history.append(entry)
         if self.verbose:
-            auc = f"  signal AUC {entry['signal_auc']:.3f}" if "signal_auc" in entry else ""
             print(
-                f"round {number}/{self.n_rounds}{auc}  judge {entry['judge_score']:.3f}"
+                f"round {number}/{self.n_rounds}  judge {entry['judge_score']:.3f}"
                 f"  held out {entry['held_out_gain']:+.4f} nats per row"
                 f"  copies {entry['copy_share']:.4f}  {seconds:.0f} s",
                 flush=True,
@@ -532,7 +577,7 @@ class _Kept:
     """The weights of the best round so far, and how it was judged."""
 
     state: dict[str, Tensor]
-    judged: dict[str, Any] | None
+    judged: dict[str, Any]
 
 
 def group_weights(
@@ -563,22 +608,23 @@ def group_weights(
 
 
 def default_pool(n_rows: int, n_columns: int) -> int:
-    """Rows of a pool: some for each real one, within 65,536 and 900,000 cells."""
-    return min(max(6 * n_rows, 1024), max(900_000 // n_columns, 1024), 65_536)
+    """Rows of a pool: some for each real one, within 65,536 and 1.5 million cells."""
+    return min(max(6 * n_rows, 1024), max(1_500_000 // n_columns, 1024), 65_536)
 
 
-def _gain(judged: dict[str, Any], best: dict[str, Any] | None) -> float:
-    """How sure it is that a round is better than the best so far, in standard errors.
+def _is_worse(judged: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Say whether a round is worse than another one, by two measures on held-out rows.
 
-    Two measures on held-out rows are weighed alike: the judge's score, and the likelihood.
+    The judge's score and the likelihood of the same rows are weighed alike, each in standard
+    errors of its difference, and so is their sum: it is worse where they speak against it by more
+    than one.
     """
-    if best is None:
-        return math.inf
-    difference = judged["_held_out"] - best["_held_out"]
-    error = float(difference.std()) / math.sqrt(len(difference))
-    likelihood = float(difference.mean()) / max(error, 1e-12)
-    score = (judged["judge_score"] - best["judge_score"]) / (math.sqrt(2) * judged["judge_error"])
-    return (likelihood + score) / math.sqrt(2)
+    difference = judged["_held_out"] - other["_held_out"]
+    # Few rows tell little, however alike they are.
+    error = math.sqrt((float(difference.var()) + 0.01 / len(difference)) / len(difference))
+    likelihood = float(difference.mean()) / error
+    score = (judged["judge_score"] - other["judge_score"]) / (math.sqrt(2) * judged["judge_error"])
+    return (likelihood + score) / math.sqrt(2) < -1.0
 
 
 def _auc(on_real: Floats, on_synthetic: Floats) -> float:
@@ -597,8 +643,7 @@ def _copies(token_ids: npt.NDArray[Any], real: npt.NDArray[Any]) -> float:
 
 def _judge_of_another_family(signal: Any, seed: int, n_jobs: int | None) -> Any:
     """Forests judge, unless the signal is one."""
-    name = type(getattr(signal, "estimator", signal)).__name__
-    if "Forest" in name or "ExtraTrees" in name:
+    if _is_forest(signal):
         return HistGradientBoostingClassifier(max_iter=100, random_state=seed)
     return ExtraTreesClassifier(
         60,
@@ -607,6 +652,21 @@ def _judge_of_another_family(signal: Any, seed: int, n_jobs: int | None) -> Any:
         n_jobs=n_jobs or torch.get_num_threads(),
         random_state=seed,
     )
+
+
+def _is_forest(signal: Any) -> bool:
+    """Whether a signal is a forest, or one stands in it."""
+    if isinstance(signal, BaseForest):
+        return True
+    inner = [part for _, part in getattr(signal, "signals", None) or []]
+    inner += [part for _, part in getattr(signal, "steps", [])[-1:]]
+    inner += [getattr(signal, "estimator", None)]
+    return any(_is_forest(part) for part in inner if part is not None)
+
+
+def _single(numbers: Floats) -> Floats:
+    """Keep numbers within single precision, which forests compute in; NaN stays."""
+    return np.clip(numbers, -1e37, 1e37)
 
 
 def _seed(signal: Any, seed: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ._attention import CellCache
 from ._backbone import CompactBackbone
 
-__all__ = ["OutputTables", "draw_rows"]
+__all__ = ["OutputTables", "Wanted", "draw_rows"]
 
 OutputTables = list[tuple[Tensor, Tensor]]
 
@@ -19,6 +19,33 @@ OutputTables = list[tuple[Tensor, Tensor]]
 # and gathering what was cached of them, would cost more than it saves.
 _ALONE = 0.5
 _ROUND = 64
+
+
+@dataclass
+class Wanted:
+    """What is asked of rows before they are drawn.
+
+    Attributes
+    ----------
+    tokens : Tensor of shape (n_rows, n_digits), int64
+        The tokens of the cells that are given; anything elsewhere.
+    given : frozenset of int
+        The columns whose cells are given.
+    allowed : dict of {int: Tensor of shape (size of the first digit, size of the second or 1)}
+        For some other columns, which tokens may be drawn.
+    chances : Tensor of shape (n_rows,)
+        Written while rows are drawn: the probability that the model gave, before each such
+        column but the first, to what is allowed there; the product over the columns.
+    """
+
+    tokens: Tensor
+    given: frozenset[int]
+    allowed: dict[int, Tensor]
+    chances: Tensor
+
+    def at(self, rows: slice) -> Wanted:
+        """Give what is asked of some of the rows."""
+        return Wanted(self.tokens[rows], self.given, self.allowed, self.chances[rows])
 
 
 @dataclass
@@ -57,6 +84,7 @@ def draw_rows(
     temperature: float = 1.0,
     most: int = 4096,
     share: bool = True,
+    wanted: Wanted | None = None,
 ) -> Tensor:
     """Draw rows, cell by cell, with a key/value cache.
 
@@ -81,6 +109,8 @@ def draw_rows(
     share : bool
         Whether rows that begin alike are one sequence. To find them the host has to wait for the
         device at every cell: a GPU is faster without.
+    wanted : Wanted, optional
+        What is asked of the rows.
 
     Returns
     -------
@@ -96,7 +126,7 @@ def draw_rows(
         waiting.append(_Branch(0, rows, torch.zeros_like(rows), begin, CellCache(len(order))))
     while waiting:
         waiting += _follow(
-            model, waiting.pop(), uniforms, order, tables, temperature, most, token_ids
+            model, waiting.pop(), uniforms, order, tables, temperature, most, token_ids, wanted
         )
     return token_ids
 
@@ -110,6 +140,7 @@ def _follow(
     temperature: float,
     most: int,
     token_ids: Tensor,
+    wanted: Wanted | None,
 ) -> list[_Branch]:
     """Draw cells into `token_ids` until the rows are complete, or too many have parted."""
     rows, prefix, uniforms = branch.rows, branch.prefix, uniforms[branch.rows]
@@ -122,10 +153,26 @@ def _follow(
         states = model.advance(inputs, column, cache)
         if not shared:
             states = states[: len(rows)]
-        first, level = _draw_cell(
-            model, states, prefix if shared else None, column, uniforms, tables, temperature
-        )
         digit = int(model.layout.first[column])
+        if wanted is not None and column in wanted.given:
+            first = wanted.tokens[rows, digit]
+            two = model.layout.second[column] >= 0
+            level = wanted.tokens[rows, digit + 1] if two else torch.zeros_like(first)
+        else:
+            allowed = wanted.allowed.get(column) if wanted is not None else None
+            first, level, chance = _draw_cell(
+                model,
+                states,
+                prefix if shared else None,
+                column,
+                uniforms,
+                tables,
+                temperature,
+                allowed,
+            )
+            # The first such column comes right after the given ones: its chance is that of all.
+            if wanted is not None and chance is not None and step > len(wanted.given):
+                wanted.chances[rows] *= chance
         token_ids[rows, digit] = first
         if model.layout.second[column] >= 0:
             token_ids[rows, digit + 1] = level
@@ -170,15 +217,26 @@ def _draw_cell(
     uniforms: Tensor,
     tables: OutputTables,
     temperature: float,
-) -> tuple[Tensor, Tensor]:
-    """Draw both digits of a column; the second is 0 where it does not apply."""
+    allowed: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Draw both digits of a column; the second is 0 where it does not apply.
+
+    With `allowed` only tokens that it allows are drawn, and the probability of these comes back
+    too.
+    """
     digit = int(model.layout.first[column])
     weights, bias = tables[0]
     tokens = model.vocabulary.slot(column)
     logits = (states @ weights[tokens].T).to(bias.dtype) + bias[tokens]
+    chance = None
+    if allowed is not None:
+        share = _allowed_share(model, states, column, tables, allowed)
+        chance = (logits.softmax(-1) * share).sum(-1)
+        chance = chance if prefix is None else chance[prefix]
+        logits = logits + share.log()
     first = _read_off(logits, uniforms[:, digit], temperature, prefix)
     if model.layout.second[column] < 0:
-        return first, torch.zeros_like(first)
+        return first, torch.zeros_like(first), chance
     weights, bias = tables[1]
     tokens = model.level_vocabulary.slot(model.two_digit.index(column))
     own = states if prefix is None else states[prefix]
@@ -188,8 +246,38 @@ def _draw_cell(
     barred = model.barred(column, first)
     if barred is not None:
         logits = logits.masked_fill(barred < 0, -math.inf)
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed[first] & model.opens[index][:, None], -math.inf)
     level = _read_off(logits, uniforms[:, digit + 1], temperature)
-    return first, level * model.opens[index]
+    return first, level * model.opens[index], chance
+
+
+def _allowed_share(
+    model: CompactBackbone,
+    states: Tensor,
+    column: int,
+    tables: OutputTables,
+    allowed: Tensor,
+) -> Tensor:
+    """Probability that what follows each first token is allowed, (n_states or 1, size)."""
+    if allowed.shape[1] == 1:
+        return allowed.T.float()
+    opens = model.opens[model.first_start[column] : model.first_start[column + 1]]
+    first = torch.arange(len(allowed), device=allowed.device)
+    barred = model.barred(column, first)
+    possible = torch.ones_like(allowed) if barred is None else barred == 0
+    whole = torch.where(opens, (allowed | ~possible).all(1), allowed[:, 0])
+    part = opens & (allowed & possible).any(1) & ~whole
+    share = whole.float().expand(len(states), -1).clone()
+    weights, bias = tables[1]
+    tokens = model.level_vocabulary.slot(model.two_digit.index(column))
+    for token in part.nonzero()[:, 0]:  # few: the ends of a range, the bins of a set
+        index = (token + model.first_start[column]).expand(len(states))
+        inner = model.level_states(states, index)
+        logits = (inner @ weights[tokens].T).to(bias.dtype) + bias[tokens]
+        logits = logits.masked_fill(~possible[token], -math.inf)
+        share[:, token] = (logits.softmax(-1) * allowed[token]).sum(-1)
+    return share
 
 
 def _beginnings(keys: Tensor) -> tuple[Tensor, Tensor]:

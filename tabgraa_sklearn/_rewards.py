@@ -96,7 +96,9 @@ class Digester:
     def feed(self, signal: Any, X: Any, numbers: Floats | None = None) -> Any:
         """Give `X` as `signal` wants it; `numbers` saves making them again."""
         if wants_frame(signal):
-            return X
+            # scikit-learn takes no table of which only some columns are named by strings.
+            mixed = isinstance(signal, Pipeline) and len({type(name) for name in X.columns}) > 1
+            return X.set_axis(X.columns.map(str), axis=1) if mixed else X
         numbers = self.numbers(X) if numbers is None else numbers
         if get_tags(signal).input_tags.allow_nan:
             # With names: older LightGBM warns of every prediction from an array.
@@ -176,14 +178,25 @@ def log_odds(signal: Any, X: Any) -> Floats:
         scores = (signal if hasattr(signal, "score_samples") else _Decision(signal)).score_samples(
             X
         )
-        return np.asarray(scores, dtype=np.float64)
+        return _finite(np.asarray(scores, dtype=np.float64))
     if hasattr(signal, "predict_proba"):
         real = list(signal.classes_).index(max(signal.classes_))
         probabilities = np.asarray(signal.predict_proba(X), dtype=np.float64)[:, real]
-        odds = logit(probabilities)
+        odds = logit(_finite(probabilities))
     else:
-        odds = np.asarray(signal.decision_function(X), dtype=np.float64)
+        odds = _finite(np.asarray(signal.decision_function(X), dtype=np.float64))
     return cast(Floats, np.clip(odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS))
+
+
+def _finite(scores: Floats) -> Floats:
+    """Replace infinite scores by the worst and the best of the others."""
+    if np.isnan(scores).any():
+        raise ValueError("signal must give numbers as scores; it gave NaN for some rows.")
+    finite = scores[np.isfinite(scores)]
+    if len(finite) == len(scores):
+        return scores
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
+    return cast(Floats, np.clip(scores, low, high))
 
 
 class _Decision:

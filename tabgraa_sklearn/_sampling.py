@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ._backbone import CompactBackbone
 from ._device import autocast
-from ._drawing import draw_rows
+from ._drawing import Wanted, draw_rows
 
 __all__ = ["row_uniforms", "sample_tokens"]
 
@@ -48,12 +48,15 @@ def sample_tokens(
     precision: torch.dtype,
     temperature: float = 1.0,
     batch_size: int = 65536,
+    wanted: Wanted | None = None,
 ) -> Iterator[tuple[npt.NDArray[Any], Floats]]:
     """Draw rows as token ids.
 
     Rows are drawn in blocks, whose size depends on the columns and the device and not on
     `batch_size`: a matrix product may round differently for another number of rows, and a row
     must not change with the batch that it came in.
+
+    What is `wanted` of the `n_samples` rows is on the CPU.
 
     Yields
     ------
@@ -79,11 +82,26 @@ def sample_tokens(
         drawing = np.minimum(uniforms[:, : layout.n_digits], 1 - 2**-24).astype(np.float32)
         with torch.inference_mode(), autocast(device, precision):
             tables = tables or model.output_tables(precision)
-            drawn = [
-                draw_rows(model, part.to(device), order, tables, temperature, most, share).cpu()
-                for part in torch.from_numpy(drawing).split(block)
-            ]
+            drawn = []
+            for number, part in enumerate(torch.from_numpy(drawing).split(block)):
+                first_row = start + number * block
+                asked = _asked(wanted, slice(first_row, first_row + len(part)), device)
+                part = part.to(device)
+                extra = () if asked is None else (asked,)
+                rows = draw_rows(model, part, order, tables, temperature, most, share, *extra)
+                drawn.append(rows.cpu())
+                if wanted is not None and asked is not None:
+                    wanted.chances[first_row : first_row + len(part)] = asked.chances.cpu()
         yield torch.cat(drawn).numpy(), uniforms[:, layout.n_digits :]
+
+
+def _asked(wanted: Wanted | None, rows: slice, device: torch.device) -> Wanted | None:
+    """Give what is asked of a block of rows, on the model's device."""
+    if wanted is None:
+        return None
+    part = wanted.at(rows)
+    allowed = {column: mask.to(device) for column, mask in part.allowed.items()}
+    return Wanted(part.tokens.to(device), part.given, allowed, part.chances.to(device))
 
 
 def _at_most(largest: int, bound: int) -> int:

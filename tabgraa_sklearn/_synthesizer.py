@@ -27,10 +27,13 @@ from sklearn.utils.validation import (
 from transformers import PretrainedConfig
 
 from ._alignment import OBJECTIVES, Aligner, AlignmentResult, RealRows
+from ._conditions import Request, parse_conditions, requests_of_cells
 from ._device import choose_device, choose_precision, private_torch_seed
 from ._features import to_features
 from ._frames import check_frame, to_frame
 from ._joining import as_column, assemble, check_lengths, cut, join_target
+from ._meeting import meet
+from ._prediction import cell_values, distributions, reduce_numbers
 from ._refinement import refined
 from ._rewards import log_odds, rewards, signal_kind
 from ._sampling import sample_tokens
@@ -49,7 +52,7 @@ __all__ = ["TabGRAASynthesizer"]
 _SCORE_ROWS = 10_000  # rows of each kind that `score` compares at the most
 _ROUNDS = 3  # of alignment, by default
 _ROUNDS_FROM = 1000  # rows of a table; with fewer a signal finds next to nothing
-_REAL_ROWS = 200_000  # that the rounds work with, at the most
+_SIGNAL_ROWS = 200_000  # real rows that the rounds work with, at the most
 _BATCH_ROWS = 65_536  # rows that `sample` works on at once
 
 
@@ -117,7 +120,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         stays to the supervised one.
     quantile : float, default=0.5
         Share of the ranking by reward that each group takes; 0.5: halves.
-    align_learning_rate : float, default=3e-4
+    align_learning_rate : float, default=2e-4
         Step size of AdamW in the rounds.
     align_credit : {"cell", "row"}, default="cell"
         Whether each cell is credited with what it contributed to the reward of its row, or each
@@ -127,7 +130,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         or the supervised loss on real ones.
     align_pool_size : int, default=None
         Rows that are drawn for the fit of the signal, and again to be scored, in each round.
-        None: six for each real row, within 65,536 rows and 900,000 cells.
+        None: six for each real row, within 65,536 rows and 1.5 million cells.
     memory : str or joblib.Memory, default=None
         Where supervised stages are kept for reuse: fits that differ in parameters of the
         alignment alone share one. Without `random_state` they share one seed, too.
@@ -159,13 +162,15 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         columns in the order of sampling), "validation_nats_random" (columns in random order),
         "learning_rate", "rows_per_second", "seconds", "elapsed_seconds".
 
-        Of a round, 0 being the supervised model: "stage", "round", "signal_auc" (area under the
-        ROC curve of the signal, held-out real rows against fresh ones that it has not seen,
-        before the update), "judge_score" (``2 - 2 max(A, 1/2)`` of another classifier's area A
-        on held-out rows, after it) and "judge_error" (its standard error), "held_out_gain" (nats
-        per held-out row against the supervised model) and "held_out_error", "group_gap",
-        "log_ratio_mean", "log_ratio_std" (to the supervised model, of the rows learnt from),
-        "copy_share" (fresh rows whose tokens are those of a real row), "seconds".
+        Of a round, 0 being the supervised model, with figures of the model after it: "stage",
+        "round", "signal_auc" (area under the ROC curve of a signal fitted against it, held-out
+        real rows against fresh ones that it has not seen; NaN of a last round that was not
+        kept), "judge_score" (``2 - 2 max(A, 1/2)`` of another classifier's area A on held-out
+        rows) and "judge_error" (its standard error), "held_out_gain" (nats per held-out row
+        against the supervised model) and "held_out_error", "group_gap", "log_ratio_mean",
+        "log_ratio_std" (to the supervised model, or the one that a warm start began with, of the
+        rows learnt from), "copy_share" (fresh rows whose tokens are those of a real row),
+        "seconds".
     n_epochs_ : int
         Epochs that were run.
     best_epoch_ : int
@@ -173,13 +178,16 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
     stop_reason_ : {"no improvement", "max_epochs", "interrupted"}
         Why the training ended.
     signal_ : estimator
-        The signal, fitted against the model that was kept; where rounds were run.
+        The signal, fitted against the model that was kept; where rounds were run. Mind that some
+        estimators (neighbours, kernels) keep the real rows that they were fitted on, and with
+        them a pickle.
     n_rounds_ : int
         Rounds that were run.
     best_round_ : int
         The round whose model was kept; 0: the supervised model.
-    rounds_stop_reason_ : {"n_rounds", "no improvement", "indistinguishable", "interrupted"}
-        Why the rounds ended.
+    rounds_stop_reason_ : str
+        Why the rounds ended: "n_rounds", "no improvement" (of two rounds), "indistinguishable"
+        (the signal tells nothing), "too few rows" or "interrupted".
     refinement_ : dict
         "drawn" and "returned" rows of the last call of :meth:`sample` with ``refine=True``.
     column_order_ : list of int
@@ -259,7 +267,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         objective: str = "tabgraa",
         beta: float = 1.0,
         quantile: float = 0.5,
-        align_learning_rate: float = 3e-4,
+        align_learning_rate: float = 2e-4,
         align_credit: str = "cell",
         align_retain: str | None = None,
         align_pool_size: int | None = None,
@@ -336,18 +344,28 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             frame, weights = frame[kept].reset_index(drop=True), weights[kept]
             weights = weights / weights.mean()
 
-        if self.signal is not None:
-            signal_kind(self.signal)
+        kind = "classifier" if self.signal is None else signal_kind(self.signal)
+        if kind == "detector" and self.reward == "indistinguishability":
+            raise ValueError(
+                "reward must be 'realism' or a callable where signal is a density model or outlier "
+                "detector; got 'indistinguishability'."
+            )
         random = _generator(self.random_state)
         seed = int(random.randint(2**31 - 1))
         going_on = self.warm_start and hasattr(self, "model_")
         if going_on:
-            stage = self._go_on(frame, seed)
+            stage = self._go_on(frame, device, seed)
         else:
             stage = self._supervise(frame, weights, device, precision, seed)
-        rounds = self._align(stage, frame, weights, device, precision, seed, going_on)
+        learnt = not going_on and stage.result.stop_reason != "interrupted"
+        before: AlignmentResult = vars(self)["_rounds"] if going_on else AlignmentResult()
+        rounds = before
+        if learnt or going_on:
+            rounds = self._align(stage, before, frame, weights, device, precision, seed)
 
-        if "interrupted" in (stage.result.stop_reason, rounds.stop_reason):
+        stopped = [] if going_on else [stage.result.stop_reason]
+        stopped += [] if rounds is before else [rounds.stop_reason]
+        if "interrupted" in stopped:
             warnings.warn(
                 f"The fit was interrupted after {len(stage.result.history)} epochs and "
                 f"{rounds.n_rounds} rounds; the best model so far is kept.",
@@ -380,6 +398,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         self._container = container
         self._tokenizer = stage.tokenizer
         self._n_rows = len(frame)
+        self._held_out = stage.held_out
         self._random = np.random.RandomState(random.randint(2**31 - 1))
         return self
 
@@ -387,6 +406,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         self,
         n_samples: int = 1,
         *,
+        conditions: Any = None,
         random_state: int | np.random.RandomState | None = None,
         temperature: float = 1.0,
         batch_size: int | None = None,
@@ -397,7 +417,13 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         Parameters
         ----------
         n_samples : int, default=1
-            Exactly so many rows come back.
+            Exactly so many rows come back; with a DataFrame of conditions one for each of its.
+        conditions : dict or DataFrame, default=None
+            What holds for the rows. A dict gives columns a value; a list or set of values, of
+            which None allows missing cells; a range, as a tuple (low, high) whose ends belong to
+            it, None being open; or shares, a dict of {value: share}, as in ``{"income": {"<=50K":
+            0.5, ">50K": 0.5}}``. A DataFrame gives one row for each of its rows: cells that are
+            there are kept, missing ones and other columns are drawn.
         random_state : int, RandomState instance or None, default=None
             The same seed gives the same rows, whatever the batch size. None: new rows at every
             call, and the same sequence of calls after the same seeded fit; copies loaded from
@@ -423,9 +449,15 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If a parameter is out of range.
+            If a parameter is out of range, or no row can meet `conditions`.
         """
         seed = self._check_sampling(n_samples, random_state, temperature, batch_size, refine)
+        if conditions is not None:
+            if refine:
+                raise ValueError("The 'refine' parameter of sample must be False with conditions.")
+            asked = parse_conditions(conditions, int(n_samples), self._tokenizer, seed)
+            frame = self._fulfil(asked, seed=seed, temperature=float(temperature))
+            return self._container.restore(frame)
         frame = self._draw(
             int(n_samples),
             seed=seed,
@@ -485,6 +517,138 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         )
         container = self._container  # as it is now, whatever is fitted while batches are drawn
         return (container.restore(batch) for batch in cut(parts, batch_rows))
+
+    def impute(
+        self,
+        X: Any,
+        *,
+        n_draws: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        temperature: float = 1.0,
+    ) -> Any:
+        """Draw the missing cells of rows, given the cells that are there.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_columns)
+            The columns of :meth:`fit`. A category that was not seen in it is kept, and has no say.
+        n_draws : int, default=1
+            How many completed tables come back, for multiple imputation.
+        random_state, temperature
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (n_rows, n_columns), or a list of `n_draws` of them
+            Given cells are untouched; no cell is missing but those of columns of which every
+            cell was missing in fit. The index of a DataFrame stays.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If the columns are not those of :meth:`fit`.
+        """
+        seed = self._check_sampling(1, random_state, temperature, None, False)
+        _check_parameter("n_draws", n_draws, Integral, lambda n: n >= 1, "an int of at least 1")
+        frame = self._check_columns(X)
+        container = to_frame(X)[1]
+        asked = requests_of_cells(frame, self._tokenizer, fill=True)
+        completed = []
+        for number in range(int(n_draws)):
+            own = int(np.random.default_rng([seed, number]).integers(2**31))
+            drawn = self._fulfil(asked, seed=own, temperature=float(temperature))
+            filled = frame.copy()
+            for name in frame.columns:
+                missing = frame[name].isna().to_numpy()
+                if missing.any():
+                    filled[name] = _filled(frame[name], drawn[name], missing)
+            if isinstance(X, pd.DataFrame):
+                filled = filled[list(X.columns)] if set(X.columns) == set(filled) else filled
+                filled.index = X.index
+            completed.append(container.restore(filled))
+        return completed[0] if n_draws == 1 else completed
+
+    def predict(self, X: Any, target: Hashable, *, statistic: Any = "mean") -> npt.NDArray[Any]:
+        """Predict a column from the others.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            Any columns of :meth:`fit`; that of `target`, if it is there, has no say. Missing cells
+            and missing columns have none either.
+        target : column name
+            What is predicted (the number of the column, where an array was fitted).
+        statistic : {"mean", "median"}, float or list of float, default="mean"
+            What of the distribution of a numeric column is given; floats are quantiles in
+            (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), or (n_rows, n_quantiles)
+            The likeliest value of a categorical column; of a column of numbers or times the
+            statistic.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `target` is unknown, an identifier or text, or there is no other column.
+        """
+        frame, number = self._check_target(X, target)
+        codec, column = self._tokenizer.codecs_[number], self.schema_.columns[number]
+        values, absent = cell_values(codec)
+        parts = distributions(self.model_, self._tokenizer, self.column_order_, frame, number)
+        if not column.has_numbers:
+            best = np.empty(len(frame), dtype=np.int64)
+            for rows, probabilities in parts:
+                best[rows] = probabilities.argmax(1)
+            return np.asarray(values.iloc[best])
+        _check_statistic(statistic)
+        is_time = column.kind != "numeric"
+        cells = column.to_numbers(values)[0] if is_time else values.astype(object)
+        numbers = np.where(absent, 0.0, cells).astype(np.float64)
+        found: Any = None
+        for rows, probabilities in parts:
+            reduced = reduce_numbers(numbers, probabilities, statistic)
+            found = np.empty((len(frame), *reduced.shape[1:])) if found is None else found
+            found[rows] = reduced
+        if is_time:
+            whole = np.rint(found).astype(np.uint64).ravel()
+            times = column.from_numbers(whole, np.zeros(len(whole), dtype=bool))
+            return np.asarray(times).reshape(found.shape)
+        return np.asarray(found)
+
+    def predict_proba(self, X: Any, target: Hashable) -> pd.DataFrame:
+        """Give the probability of each value of a column from the others.
+
+        Parameters
+        ----------
+        X, target
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        DataFrame of shape (n_rows, n_values)
+            One column for each value, in their order; each row sums to 1. The values of a column
+            of many different numbers are the middles of its intervals.
+        """
+        frame, number = self._check_target(X, target)
+        values, absent = cell_values(self._tokenizer.codecs_[number])
+        table = np.empty((len(frame), int((~absent).sum())))
+        parts = distributions(self.model_, self._tokenizer, self.column_order_, frame, number)
+        for rows, probabilities in parts:
+            table[rows] = probabilities[:, ~absent]
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        names = pd.Index(values[~absent].astype(object), name=target)
+        result = pd.DataFrame(table, columns=names, index=index)
+        try:
+            places = np.argsort(names.to_numpy(), kind="stable")
+        except TypeError:  # values without an order among them
+            return result
+        return result.iloc[:, places]
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """Log-likelihood of each row, in nats.
@@ -605,9 +769,10 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             )
         except Interrupted as interrupted:
             return interrupted.supervised
-        return stage
+        # What a cache holds stays as it is.
+        return stage if self.memory is None else copy.deepcopy(stage)
 
-    def _go_on(self, frame: pd.DataFrame, seed: int) -> Supervised:
+    def _go_on(self, frame: pd.DataFrame, device: torch.device, seed: int) -> Supervised:
         """Give the fitted model as it stands, for further rounds over rows of the same table."""
         names = self.schema_.names
         if list(frame.columns) != list(names):
@@ -617,26 +782,27 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             )
         epochs = [entry for entry in self.history_ if entry["stage"] == "supervised"]
         result = TrainingResult(copy.deepcopy(epochs), self.best_epoch_, self.stop_reason_)
-        _, held_out = split_rows(len(frame), self.validation_fraction, seed)
-        model = copy.deepcopy(self.model_)
+        held_out = self._held_out
+        if len(frame) != self._n_rows:  # other rows of the same table
+            _, held_out = split_rows(len(frame), self.validation_fraction, seed)
+        model = copy.deepcopy(self.model_).to(device)
         return Supervised(self._tokenizer, model, self.column_order_, result, held_out)
 
     def _align(
         self,
         stage: Supervised,
+        before: AlignmentResult,
         frame: pd.DataFrame,
         weights: npt.NDArray[np.float64],
         device: torch.device,
         precision: torch.dtype,
         seed: int,
-        going_on: bool,
     ) -> AlignmentResult:
         """Run the rounds on the model of the supervised stage, which changes in place."""
         wanted = self.n_rounds
         if wanted is None:
             wanted = _ROUNDS if len(frame) >= _ROUNDS_FROM else 0
-        before = self._rounds if going_on else AlignmentResult()
-        if stage.result.stop_reason == "interrupted" or wanted <= before.n_rounds:
+        if wanted <= before.n_rounds:
             return before
         aligner = Aligner(
             tokenizer=stage.tokenizer,
@@ -658,8 +824,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             verbose=int(self.verbose),
         )
         learnt = np.setdiff1d(np.arange(len(frame)), stage.held_out)
-        if len(learnt) > _REAL_ROWS:
-            chosen = np.random.default_rng(seed).choice(len(learnt), _REAL_ROWS, replace=False)
+        if len(learnt) > _SIGNAL_ROWS:
+            chosen = np.random.default_rng(seed).choice(len(learnt), _SIGNAL_ROWS, replace=False)
             learnt = learnt[np.sort(chosen)]
         train, held_out = (
             RealRows.of(frame.iloc[rows], weights[rows], stage.tokenizer)
@@ -667,7 +833,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         )
         with private_torch_seed(seed, device):
             rounds = aligner.run(stage.model, train, held_out, seed)
-        return rounds.after(before) if going_on and before.history else rounds
+        return rounds.after(before) if before.history else rounds
 
     # -- checks and state ------------------------------------------------------------------
 
@@ -739,6 +905,52 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         return refined(
             fresh, score, n_samples, seed=seed, report=self.refinement_, verbose=int(self.verbose)
         )
+
+    def _fulfil(self, requests: list[Request], *, seed: int, temperature: float) -> pd.DataFrame:
+        """Draw the rows that are asked for."""
+        tokenizer = self._tokenizer
+        frames, places = [], []
+        for number, request in enumerate(requests):
+            ids, uniforms = meet(
+                self.model_,
+                request,
+                order=self.column_order_,
+                precision=getattr(torch, self.precision_),
+                temperature=temperature,
+                seed=int(np.random.default_rng([seed, 3, number]).integers(2**31)),
+            )
+            frames.append(request.restore(tokenizer.decode(ids, uniforms), tokenizer))
+            places.append(request.rows)
+        drawn = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+        drawn = drawn.iloc[np.argsort(np.concatenate(places), kind="stable")]
+        return drawn.reset_index(drop=True)
+
+    def _check_target(self, X: Any, target: Hashable) -> tuple[pd.DataFrame, int]:
+        """Give the columns that predict, and the number of the one that is predicted."""
+        check_is_fitted(self, "model_")
+        names = self.schema_.names
+        number = self.schema_.position(target)
+        if self.schema_.columns[number].kind in ("identifier", "text"):
+            raise ValueError(
+                f"target must be a column whose values are learnt; {target!r} is taken for "
+                f"{self.schema_.columns[number].kind}."
+            )
+        frame, container = to_frame(X)
+        check_frame(frame, min_rows=1)
+        if container.kind == "array":
+            if frame.shape[1] == len(names) - 1:
+                frame = frame.set_axis(names.delete(number), axis=1)
+            elif frame.shape[1] == len(names):
+                frame = frame.set_axis(names, axis=1)
+            else:
+                raise ValueError(
+                    f"X must have {len(names)} columns, or all but the target; got "
+                    f"{frame.shape[1]}."
+                )
+        unknown = [name for name in frame.columns if name not in names]
+        if unknown:
+            raise ValueError(f"X must have columns seen in fit, {list(names)}; unknown {unknown}.")
+        return frame.drop(columns=[target], errors="ignore"), number
 
     def _check_columns(self, X: Any) -> pd.DataFrame:
         """Give `X` as a frame with the fitted names; the column fitted as `y` may be missing."""
@@ -815,3 +1027,29 @@ def _check_parameter(
         raise ValueError(
             f"The {name!r} parameter of sample must be {requirement}. Got {value!r} instead."
         )
+
+
+def _check_statistic(statistic: Any) -> None:
+    levels = np.atleast_1d(np.asarray(statistic, dtype=object))
+    known = isinstance(statistic, str) and statistic in ("mean", "median")
+    if not known and not all(
+        isinstance(level, Real) and 0.0 < float(level) < 1.0 for level in levels
+    ):
+        raise ValueError(
+            "The 'statistic' parameter of predict must be 'mean', 'median', or quantiles in "
+            f"(0, 1). Got {statistic!r} instead."
+        )
+
+
+def _filled(cells: pd.Series, drawn: pd.Series, missing: npt.NDArray[np.bool_]) -> pd.Series:
+    """Put drawn cells where cells are missing, in the fitted dtype where it takes them all."""
+    both = cells.astype(object).where(~missing, drawn.astype(object))
+    for dtype in (drawn.dtype, cells.dtype):
+        try:
+            result = both.astype(dtype)
+        except (TypeError, ValueError):
+            continue
+        kept = result.astype(object)[~missing]
+        if kept.eq(cells.astype(object)[~missing]).all():
+            return result
+    return both

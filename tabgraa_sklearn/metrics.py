@@ -59,8 +59,9 @@ def two_sample_scorer(estimator: Any, X: Any, y: Any = None) -> float:
 def column_shapes_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """Give how alike the columns of rows and of a sample of equal size are, one by one.
 
-    One minus the Kolmogorov-Smirnov statistic of a numeric column, one minus the total variation
-    distance of any other (a missing cell is a value of its own); the mean over the columns.
+    One minus the Kolmogorov-Smirnov statistic of a column of numbers or times, one minus the
+    total variation distance of any other (a missing cell is a value of its own); the mean over
+    the columns.
 
     Parameters
     ----------
@@ -79,12 +80,16 @@ def column_shapes_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """
     real, _ = to_frame(X)
     synthetic, _ = to_frame(estimator.sample(len(real), random_state=0))
-    if list(synthetic.columns) != list(real.columns):
+    if not set(real.columns) <= set(synthetic.columns):  # of an array against a named table
         synthetic = synthetic.iloc[:, : real.shape[1]].set_axis(real.columns, axis=1)
     return float(np.mean([_likeness(real[name], synthetic[name]) for name in real.columns]))
 
 
 def _likeness(real: pd.Series, synthetic: pd.Series) -> float:
+    if pd.api.types.is_datetime64_any_dtype(real) or pd.api.types.is_timedelta64_dtype(real):
+        real, synthetic = (
+            part.dropna().reset_index(drop=True).astype("int64") for part in (real, synthetic)
+        )
     if pd.api.types.is_numeric_dtype(real.dtype) and not pd.api.types.is_bool_dtype(real.dtype):
         known = [part.dropna().to_numpy(dtype=np.float64) for part in (real, synthetic)]
         if min(map(len, known)) == 0:

@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
@@ -123,7 +123,7 @@ class TwoSampleClassifier(ClassifierMixin, BaseEstimator):
         self : TwoSampleClassifier
         """
         self._validate_params()
-        X, y = validate_data(self, X, y, ensure_all_finite="allow-nan")
+        X, y = self._check(X, y)
         check_classification_targets(y)
         classes, counts = np.unique(y, return_counts=True)
         if len(classes) < 2:
@@ -146,18 +146,44 @@ class TwoSampleClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> Floats:
         """Give the calibrated probability of each class, (n_rows, n_classes)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, ensure_all_finite="allow-nan")
-        return cast(Floats, self.calibrated_.predict_proba(X))
+        return cast(Floats, self.calibrated_.predict_proba(self._check(X)))
 
     def predict(self, X: Any) -> Array:
         """Give the likeliest class of each row, (n_rows,)."""
         likeliest = self.predict_proba(X).argmax(1)
         return cast(Array, self.classes_[likeliest])
 
+    def _check(self, X: Any, y: Any = None) -> Any:
+        """Check the input by what the classifier inside takes."""
+        tags = self.__sklearn_tags__().input_tags
+        if isinstance(X, pd.DataFrame) and tags.string:
+            check_table(self, X, reset=y is not None)
+            return X if y is None else (X, np.asarray(y))
+        finite = "allow-nan" if tags.allow_nan else True
+        if y is None:
+            return validate_data(self, X, reset=False, ensure_all_finite=finite)
+        return validate_data(self, X, y, ensure_all_finite=finite)
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
+        inner = None if self.estimator is None else get_tags(self.estimator).input_tags
+        tags.input_tags.allow_nan = inner is None or inner.allow_nan
+        tags.input_tags.string = inner is not None and wants_frame(self.estimator)
         return tags
+
+
+def check_table(estimator: Any, X: pd.DataFrame, *, reset: bool) -> None:
+    """Note, or compare, the columns of a table whose names need not be strings."""
+    if reset:
+        estimator.n_features_in_ = X.shape[1]
+        estimator.__dict__.pop("feature_names_in_", None)
+        if all(isinstance(name, str) for name in X.columns):
+            estimator.feature_names_in_ = np.asarray(X.columns, dtype=object)
+    elif X.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
 
 
 def small_steps_lightgbm(
@@ -423,8 +449,9 @@ class Forget(BaseEstimator):
     Parameters
     ----------
     predicate : callable, default=None
-        ``predicate(X)`` gets the rows, a DataFrame where the table was one, and gives a boolean
-        for each: whether it is to be forgotten. None forgets nothing.
+        ``predicate(X)`` gets the rows and gives a boolean for each: whether it is to be
+        forgotten; missing ones count as no. In a synthesizer the rows are always a pandas
+        DataFrame, with the columns 0, 1, ... where an array was fitted. None forgets nothing.
     certainty : float, default=0.999
         Probability with which a row of the region counts as synthetic, below 1: the more, the
         less is left of it.
@@ -468,7 +495,10 @@ class Forget(BaseEstimator):
         X = self._check(X, reset=False)
         inside = np.zeros(_num_samples(X), dtype=bool)
         if self.predicate is not None:
-            inside = np.asarray(self.predicate(X), dtype=bool)
+            found = self.predicate(X)
+            if isinstance(found, pd.Series):
+                found = found.astype("boolean").fillna(False)
+            inside = np.asarray(found, dtype=bool)
             if inside.shape != (_num_samples(X),):
                 raise ValueError(
                     f"predicate must give one boolean for each of the {_num_samples(X)} rows; "
@@ -478,10 +508,10 @@ class Forget(BaseEstimator):
         return np.stack([1 - real, real], 1)
 
     def _check(self, X: Any, reset: bool) -> Any:
-        frame = isinstance(X, pd.DataFrame)
-        return validate_data(
-            self, X, reset=reset, skip_check_array=frame, **{} if frame else _AS_IT_IS
-        )
+        if isinstance(X, pd.DataFrame):
+            check_table(self, X, reset=reset)
+            return X
+        return validate_data(self, X, reset=reset, **_AS_IT_IS)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -574,7 +604,7 @@ class WeightedSignal(ClassifierMixin, _BaseComposition):
             )
         self._validate_names([name for name, _ in signals])
         if isinstance(X, pd.DataFrame):
-            validate_data(self, X, y, skip_check_array=True)
+            check_table(self, X, reset=True)
             y = np.asarray(y)
         else:
             X, y = validate_data(self, X, y, ensure_all_finite="allow-nan")
@@ -588,8 +618,9 @@ class WeightedSignal(ClassifierMixin, _BaseComposition):
         self._digester = Digester().fit(X)
         self.signals_, self._scales = [], []
         for name, signal in signals:
-            fitted = fit_signal(clone(signal), self._digester.feed(signal, X), codes)
-            scores = log_odds(fitted, self._digester.feed(signal, X))
+            digested = self._digester.feed(signal, X)
+            fitted = fit_signal(clone(signal), digested, codes)
+            scores = log_odds(fitted, digested)
             spread = float(scores.std())
             scale = 1.0 if signal_kind(signal) == "classifier" or spread == 0 else 1.0 / spread
             centre = 0.0 if signal_kind(signal) == "classifier" else float(scores.mean())
@@ -603,7 +634,7 @@ class WeightedSignal(ClassifierMixin, _BaseComposition):
         """Give the weighted sum of scores, (n_rows,)."""
         check_is_fitted(self, "classes_")
         if isinstance(X, pd.DataFrame):
-            validate_data(self, X, skip_check_array=True, reset=False)
+            check_table(self, X, reset=False)
         else:
             X = validate_data(self, X, ensure_all_finite="allow-nan", reset=False)
         total = np.zeros(_num_samples(X))

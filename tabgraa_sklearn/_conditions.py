@@ -1,0 +1,447 @@
+"""What a user asks of rows, as tokens that are given and tokens that are allowed."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import numbers
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from ._codecs import Codec, FreshValues, NumberValues, Quantiles
+from ._drawing import Wanted
+from ._frames import to_frame
+from ._schema import Column
+from ._tokenizer import TableTokenizer
+
+__all__ = ["Request", "order_for", "parse_conditions", "requests_of_cells"]
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass
+class Request:
+    """Rows of which the same columns are given.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows,)
+        Where they stand in the result.
+    tokens : ndarray of shape (n_rows, n_digits)
+        Those of given cells.
+    given : frozenset of int
+        Columns whose cells are given.
+    allowed : dict of {int: ndarray of shape (first, second or 1)}
+        Tokens that other columns may take.
+    cells : DataFrame of shape (n_rows, n_given)
+        The given cells as they came, which tokens may stand for inexactly.
+    limits : dict of {name: (low, high)}
+        Ranges, in the column's numbers.
+    choices : dict of {name: ndarray}
+        Sets, in the column's numbers.
+    exact : bool
+        Whether rows are drawn again where columns with allowed tokens are several, so that
+        their joint distribution is right.
+    """
+
+    rows: npt.NDArray[np.int64]
+    tokens: npt.NDArray[Any]
+    given: frozenset[int]
+    allowed: dict[int, Mask] = field(default_factory=dict)
+    cells: pd.DataFrame | None = None
+    limits: dict[Hashable, tuple[Any, Any]] = field(default_factory=dict)
+    choices: dict[Hashable, npt.NDArray[Any]] = field(default_factory=dict)
+    exact: bool = True
+
+    def wanted(self, chosen: npt.NDArray[np.int64]) -> Wanted:
+        """Give what is asked of some of the rows, by their place among `rows`."""
+        return Wanted(
+            torch.from_numpy(self.tokens[chosen].astype(np.int64)),
+            self.given,
+            {column: torch.from_numpy(mask) for column, mask in self.allowed.items()},
+            torch.ones(len(chosen)),
+        )
+
+    def restore(self, frame: pd.DataFrame, tokenizer: TableTokenizer) -> pd.DataFrame:
+        """Put the cells that were given where tokens stand for them inexactly."""
+        for name, (low, high) in self.limits.items():
+            column = tokenizer.schema_[name]
+            drawn, missing = column.to_numbers(frame[name])
+            frame[name] = column.from_numbers(np.clip(drawn, low, high), missing)
+        for name, choices in self.choices.items():
+            column = tokenizer.schema_[name]
+            drawn, missing = column.to_numbers(frame[name])
+            right = np.clip(np.searchsorted(choices, drawn), 0, len(choices) - 1)
+            left = np.maximum(right - 1, 0)
+            nearer = np.abs(choices[left].astype(float) - drawn) <= np.abs(
+                choices[right].astype(float) - drawn
+            )
+            frame[name] = column.from_numbers(choices[np.where(nearer, left, right)], missing)
+        if self.cells is not None:
+            for name in self.cells.columns:
+                codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
+                if isinstance(codec, NumberValues | Quantiles | FreshValues):
+                    frame[name] = _as_dtype(self.cells[name], frame[name].dtype)
+        return frame
+
+
+def order_for(order: list[int], request: Request) -> list[int]:
+    """Give the columns as they are drawn: given ones, those with a choice, the rest."""
+    return sorted(
+        order, key=lambda column: (column not in request.given, column not in request.allowed)
+    )
+
+
+def parse_conditions(
+    conditions: Any, n_samples: int, tokenizer: TableTokenizer, seed: int
+) -> list[Request]:
+    """Read the parameter `conditions` of ``sample``.
+
+    Raises
+    ------
+    ValueError
+        Where a column is unknown or no row can meet what is asked; the message names both.
+    """
+    if not isinstance(conditions, Mapping):
+        if not hasattr(conditions, "columns"):
+            raise ValueError(
+                "conditions must be a dict of {column: value, set, range or shares} or a "
+                f"DataFrame of given cells; got {type(conditions).__name__}."
+            )
+        frame, _ = to_frame(conditions)
+        if n_samples not in (1, len(frame)):
+            raise ValueError(
+                f"n_samples must be 1 or the number of rows of conditions, {len(frame)}; got "
+                f"{n_samples}."
+            )
+        _check_names(frame.columns, tokenizer)
+        return requests_of_cells(frame, tokenizer)
+    _check_names(conditions, tokenizer)
+    shared = {name: value for name, value in conditions.items() if isinstance(value, Mapping)}
+    plain = {name: value for name, value in conditions.items() if name not in shared}
+    base = _request(plain, np.arange(n_samples), tokenizer)
+    requests = [base]
+    random = np.random.default_rng([seed, 2])
+    for name, shares in shared.items():
+        requests = [
+            part
+            for request in requests
+            for part in _split(request, name, shares, tokenizer, random)
+        ]
+    return [request for request in requests if len(request.rows)]
+
+
+def requests_of_cells(
+    frame: pd.DataFrame, tokenizer: TableTokenizer, *, fill: bool = False
+) -> list[Request]:
+    """Group rows by which of their cells are there.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n_rows, any of the columns)
+        Missing cells are to be drawn.
+    fill : bool
+        Whether cells must not be drawn as missing, and cells without a token are passed over
+        instead of being an error.
+    """
+    n_digits = len(tokenizer.digit_sizes)
+    tokens = np.full((len(frame), n_digits), -1, dtype=np.int64)
+    known = np.zeros((len(frame), len(tokenizer.codecs_)), dtype=bool)
+    for name in frame.columns:
+        number = tokenizer.schema_.position(name)
+        there = frame[name].notna().to_numpy()
+        if not there.any():
+            continue
+        cells = frame[name][there]
+        if not fill:
+            _check_bounds(tokenizer.schema_[name], cells)
+        ids = tokenizer.encode_column(name, cells, unknown="mark" if fill else "raise")
+        tokens[np.ix_(there, np.arange(n_digits)[tokenizer.digits(name)])] = ids
+        known[there, number] = ids[:, 0] >= 0
+    allowed = {}
+    if fill:
+        for number, codec in enumerate(tokenizer.codecs_):
+            if codec.has_missing and codec.missing > 0:
+                mask = _all_tokens(codec)
+                mask[codec.missing] = False
+                allowed[number] = mask
+    patterns, group = np.unique(known, axis=0, return_inverse=True)
+    requests = []
+    for number, pattern in enumerate(patterns):
+        rows = np.flatnonzero(group.ravel() == number)
+        given = frozenset(np.flatnonzero(pattern).tolist())
+        names = [tokenizer.schema_.names[column] for column in sorted(given)]
+        requests.append(
+            Request(
+                rows,
+                tokens[rows],
+                given,
+                {column: mask for column, mask in allowed.items() if column not in given},
+                frame.iloc[rows][names].reset_index(drop=True),
+                exact=not fill,
+            )
+        )
+    return requests
+
+
+def _check_names(names: Any, tokenizer: TableTokenizer) -> None:
+    known = tokenizer.schema_.names
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            f"conditions name unknown columns {unknown}; the columns are {known.tolist()}."
+        )
+
+
+def _request(
+    conditions: Mapping[Hashable, Any], rows: npt.NDArray[np.int64], tokenizer: TableTokenizer
+) -> Request:
+    """Read a dict without shares."""
+    tokens = np.full((1, len(tokenizer.digit_sizes)), -1, dtype=np.int64)
+    request = Request(rows, tokens, frozenset())
+    given, cells = set(), {}
+    for name, value in conditions.items():
+        number = tokenizer.schema_.position(name)
+        codec, column = tokenizer.codecs_[number], tokenizer.schema_[name]
+        if isinstance(value, tuple):
+            request.allowed[number] = _range(codec, column, value, request)
+        elif isinstance(value, list | set | frozenset | np.ndarray | pd.Index | pd.Series):
+            request.allowed[number] = _set(codec, column, list(value), request)
+        else:
+            cell = pd.Series([value], dtype=object)
+            given.add(number)
+            tokens[0, tokenizer.digits(name)] = _encode(codec, column, cell, "conditions")[0]
+            cells[name] = pd.concat([cell] * max(len(rows), 1), ignore_index=True)
+    request.given = frozenset(given)
+    request.tokens = np.repeat(tokens, len(rows), axis=0)
+    request.cells = pd.DataFrame(cells) if cells else None
+    return request
+
+
+def _split(
+    request: Request,
+    name: Hashable,
+    shares: Mapping[Any, Any],
+    tokenizer: TableTokenizer,
+    random: np.random.Generator,
+) -> list[Request]:
+    """Give each value of a column its share of the rows."""
+    weights = np.array([_share(name, value, share) for value, share in shares.items()])
+    if len(weights) == 0 or weights.sum() <= 0:
+        raise ValueError(
+            f"conditions[{name!r}] must hold at least one positive share; got {shares!r}."
+        )
+    edges = np.round(np.cumsum(weights) / weights.sum() * len(request.rows)).astype(int)
+    shuffled = random.permutation(len(request.rows))
+    parts = []
+    for value, start, stop in zip(shares, [0, *edges[:-1]], edges, strict=True):
+        places = np.sort(shuffled[start:stop])
+        one = _request({name: value}, request.rows[places], tokenizer)
+        both = np.where(one.tokens >= 0, one.tokens, request.tokens[places])
+        cells = [
+            part.reset_index(drop=True)
+            for part in (
+                None if request.cells is None else request.cells.iloc[places],
+                one.cells,
+            )
+            if part is not None
+        ]
+        parts.append(
+            Request(
+                request.rows[places],
+                both,
+                request.given | one.given,
+                {**request.allowed, **one.allowed},
+                pd.concat(cells, axis=1) if cells else None,
+                {**request.limits, **one.limits},
+                {**request.choices, **one.choices},
+            )
+        )
+    return parts
+
+
+def _share(name: Hashable, value: Any, share: Any) -> float:
+    known = isinstance(share, numbers.Real) and not isinstance(share, bool)
+    if not known or not 0 <= float(share) < math.inf:
+        raise ValueError(
+            f"conditions[{name!r}][{value!r}] must be a share of at least 0; got {share!r}."
+        )
+    return float(share)
+
+
+def _encode(codec: Codec, column: Column, cells: pd.Series, where: str) -> npt.NDArray[np.int64]:
+    """Give the tokens of cells, or say which of them no row can have."""
+    _check_bounds(column, cells[cells.notna()])
+    ids = codec.encode(cells)
+    if (ids < 0).any():
+        value = cells.iloc[int((ids[:, 0] < 0).argmax())]
+        what = "has no missing cells" if pd.isna(value) is True else f"never holds {value!r}"
+        raise ValueError(f"{where}[{column.name!r}] is impossible: the column {what} in fit.")
+    return ids
+
+
+def _check_bounds(column: Column, cells: pd.Series) -> None:
+    if column.bounds is None or len(cells) == 0 or not column.has_numbers:
+        return
+    raw, _ = column.read(cells)
+    ends, _ = column.read(pd.Series(list(column.bounds), dtype=object))
+    outside = (raw < ends[0]) | (raw > ends[1])
+    if outside.any():
+        value = cells.astype(object).iloc[int(outside.argmax())]
+        raise ValueError(
+            f"conditions[{column.name!r}] is impossible: {value!r} lies outside of what the column "
+            f"held in fit, {column.bounds[0]!r} to {column.bounds[1]!r}."
+        )
+
+
+def _all_tokens(codec: Codec) -> Mask:
+    """Which tokens there are, (first, second or 1)."""
+    if codec.allowed is None:
+        return np.ones((codec.sizes[0], 1), dtype=bool)
+    return codec.allowed.copy()
+
+
+def _range(codec: Codec, column: Column, value: tuple[Any, ...], request: Request) -> Mask:
+    """Tokens of a range with both ends, an end of None being open."""
+    if len(value) != 2:
+        raise ValueError(
+            f"conditions[{column.name!r}] must be a range (low, high), ends of None open; got "
+            f"{value!r}. A set of values is a list."
+        )
+    low, high = value
+    mask = _all_tokens(codec)
+    if codec.has_missing:
+        mask[codec.missing] = False
+    if column.has_numbers:
+        ends = [_end(column, end, is_low) for end, is_low in ((low, True), (high, False))]
+        if column.bounds is None or ends[0] > ends[1]:
+            raise ValueError(_empty(column, value))
+        request.limits[column.name] = (ends[0], ends[1])
+        inside = _between(codec, ends[0], ends[1], mask)
+    elif np.isfinite(codec.base).any():
+        places = _places(codec)
+        inside = mask & np.isfinite(places)
+        for end, below in ((low, True), (high, False)):
+            if end is not None:
+                ids = _encode(codec, column, pd.Series([end], dtype=object), "conditions")[0]
+                place = places[tuple(ids) if len(ids) == 2 else (ids[0], 0)]
+                inside &= places >= place - 1e-12 if below else places <= place + 1e-12
+    else:
+        raise ValueError(
+            f"conditions[{column.name!r}] is a range, but the column's values have no order; a set "
+            "of values is a list."
+        )
+    if not inside.any():
+        raise ValueError(_empty(column, value))
+    return inside
+
+
+def _empty(column: Column, value: Any) -> str:
+    held = (
+        "" if column.bounds is None else f" It held {column.bounds[0]!r} to {column.bounds[1]!r}."
+    )
+    return f"conditions[{column.name!r}] is impossible: no cell lies in {value!r}.{held}"
+
+
+def _end(column: Column, end: Any, is_low: bool) -> Any:
+    """Give an end of a range as one of the column's numbers, inside the range."""
+    if column.bounds is None:
+        return 0
+    bound = column.bounds[0 if is_low else 1]
+    end = bound if end is None else _as_time(column, end)
+    try:
+        beyond = end < bound if is_low else end > bound
+    except TypeError as error:
+        raise ValueError(
+            f"conditions[{column.name!r}] must be a range of cells of dtype {column.dtype}; got "
+            f"{end!r}."
+        ) from error
+    end = bound if beyond else end
+    if isinstance(end, float) and isinstance(bound, numbers.Integral):
+        end = math.ceil(end) if is_low else math.floor(end)
+    number = column.to_numbers(pd.Series([end], dtype=object))[0]
+    if column.grid is None:
+        return number[0]
+    cell = column.from_numbers(number, np.zeros(1, dtype=bool)).iloc[0]
+    if is_low and cell < end:
+        return number[0] + np.uint64(1)
+    if not is_low and cell > end:
+        # Numbers count up from 0: below them there is nothing.
+        return int(number[0]) - 1
+    return number[0]
+
+
+def _as_time(column: Column, end: Any) -> Any:
+    if column.kind == "datetime" and isinstance(end, str | datetime.date | np.datetime64):
+        bound = column.bounds[0] if column.bounds is not None else None
+        if isinstance(bound, pd.Timestamp):
+            time = pd.Timestamp(end)
+            return time.tz_localize(bound.tz) if bound.tz and time.tz is None else time
+        if isinstance(bound, datetime.date) and isinstance(end, str):
+            return datetime.date.fromisoformat(end)
+    if column.kind == "timedelta" and isinstance(end, str | np.timedelta64):
+        return pd.Timedelta(end)
+    return end
+
+
+def _between(codec: Codec, low: Any, high: Any, mask: Mask) -> Mask:
+    """Tokens of numbers from `low` to `high`; where none is, those nearest to them."""
+    inside = np.zeros_like(mask)
+    if isinstance(codec, NumberValues):
+        values = codec.values
+        chosen = (values >= low) & (values <= high)
+        if not chosen.any():
+            right = min(int(np.searchsorted(values, low)), len(values) - 1)
+            chosen[[max(right - 1, 0), right]] = True
+        inside[: len(values), 0] = chosen
+        return inside & mask
+    assert isinstance(codec, Quantiles)
+    ends = codec._scaled(np.array([low, high], dtype=codec.x_knots.dtype))
+    n_cells = codec.n_bins * codec.n_levels
+    first, last = np.clip((codec.rank(ends) * n_cells).astype(np.int64), 0, n_cells - 1)
+    cells = np.arange(n_cells).reshape(codec.n_bins, codec.n_levels)
+    inside[: codec.n_bins] = (cells >= first) & (cells <= last)
+    is_atom = (codec.atoms >= ends[0]) & (codec.atoms <= ends[1])
+    inside[codec.n_bins : codec.n_bins + len(codec.atoms), 0] = is_atom
+    # Of a range within one cell, the atoms beside it are no part.
+    return inside & mask
+
+
+def _set(codec: Codec, column: Column, values: list[Any], request: Request) -> Mask:
+    """Tokens of a set of values; None among them allows missing cells."""
+    if not values:
+        raise ValueError(f"conditions[{column.name!r}] is an empty set of values.")
+    if isinstance(codec, FreshValues):
+        raise ValueError(
+            f"conditions[{column.name!r}] must be one value: the column is taken for "
+            f"{column.kind}, whose values are drawn anew."
+        )
+    ids = _encode(codec, column, pd.Series(values, dtype=object), "conditions")
+    mask = np.zeros_like(_all_tokens(codec))
+    mask[ids[:, 0], ids[:, 1] if ids.shape[1] == 2 else 0] = True
+    if column.has_numbers:
+        present = pd.Series([v for v in values if pd.isna(v) is not True], dtype=object)
+        if len(present):
+            request.choices[column.name] = np.unique(column.to_numbers(present)[0])
+    return mask
+
+
+def _places(codec: Codec) -> npt.NDArray[np.float64]:
+    """Place of each cell on the axis, (first, second or 1)."""
+    second = np.arange(codec.sizes[1]) if len(codec.sizes) == 2 else np.zeros(1)
+    places: npt.NDArray[np.float64] = codec.base[:, None] + codec.step[:, None] * (second + 0.5)
+    return places
+
+
+def _as_dtype(cells: pd.Series, dtype: Any) -> pd.Series:
+    """Give cells the dtype of a column where they can take it."""
+    try:
+        return pd.Series(cells.to_numpy(dtype=object), dtype=dtype)
+    except (TypeError, ValueError):
+        return pd.Series(cells.array)

@@ -1,0 +1,340 @@
+"""Conditions, gaps and predictions: exact cells, right distributions, clear errors."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from tabgraa_sklearn import TabGRAASynthesizer
+
+
+@pytest.fixture(scope="module")
+def people():
+    random = np.random.default_rng(0)
+    n = 1500
+    kind = random.choice(["a", "b", "c"], n, p=[0.6, 0.3, 0.1])
+    size = pd.Categorical.from_codes(random.integers(0, 4, n), ["s", "m", "l", "xl"], ordered=True)
+    age = random.integers(18, 90, n)
+    price = np.round(random.lognormal(3, 1, n) * (1 + (kind == "c")), 2)
+    table = pd.DataFrame(
+        {
+            "kind": kind,
+            "twin": np.where(random.random(n) < 0.9, kind, "b"),
+            "size": size,
+            "age": age,
+            "price": price,
+            "when": pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 900, n), "D"),
+            "note": np.where(random.random(n) < 0.2, None, "x"),
+        }
+    )
+    table.loc[random.random(n) < 0.1, "price"] = np.nan
+    return table
+
+
+@pytest.fixture(scope="module")
+def model(tiny, people):
+    settings = {"max_epochs": 25, "batch_size": 64, "learning_rate": 1e-2, "n_rounds": 0}
+    return tiny(random_order_share=0.7, **settings).fit(people)
+
+
+# -- exact cells ---------------------------------------------------------------------------
+
+
+def test_values_come_back_exactly(model, people):
+    when = pd.Timestamp("2021-03-04")
+    given = {"kind": "c", "age": 41, "price": 12.34, "when": when, "size": "l", "note": None}
+    rows = model.sample(200, conditions=given, random_state=0)
+    assert len(rows) == 200
+    assert rows.dtypes.equals(people.dtypes)
+    assert list(rows.columns) == list(people.columns)
+    for name, value in given.items():
+        assert rows[name].isna().all() if value is None else (rows[name] == value).all()
+    assert rows["twin"].nunique() > 1
+
+
+def test_missing_can_be_asked_for(model):
+    rows = model.sample(50, conditions={"price": np.nan, "note": None}, random_state=0)
+    assert rows["price"].isna().all()
+    assert rows["note"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(30, 50), (None, 40), (70, None), (33.5, 33.9 + 1), (89, 200)]
+)
+def test_ranges_hold(model, low, high):
+    ages = model.sample(300, conditions={"age": (low, high)}, random_state=0)["age"]
+    assert ages.dtype == np.int64
+    assert (ages >= (low or 0)).all()
+    assert (ages <= (high or 1000)).all()
+
+
+def test_ranges_of_numbers_times_and_ordered_categories_hold(model):
+    start, stop = pd.Timestamp("2020-06-01"), pd.Timestamp("2020-09-01")
+    asked = {"price": (10.005, 20.0), "when": (start, "2020-09-01"), "size": ("m", "l")}
+    rows = model.sample(400, conditions=asked, random_state=0)
+    assert rows["price"].between(10.01, 20.0).all()
+    assert rows["when"].between(start, stop).all()
+    assert set(rows["size"]) == {"m", "l"}
+
+
+def test_a_range_within_one_cell_holds(model):
+    prices = model.sample(50, conditions={"price": (15.0, 15.02)}, random_state=0)["price"]
+    assert prices.between(15.0, 15.02).all()
+
+
+@pytest.mark.parametrize("values", [["a", "c"], {"b"}, np.array(["a", "b"]), pd.Index(["c"])])
+def test_sets_hold(model, values):
+    kinds = model.sample(300, conditions={"kind": values}, random_state=0)["kind"]
+    assert set(kinds) == set(values)
+
+
+def test_sets_of_numbers_hold_and_may_be_missing(model):
+    rows = model.sample(300, conditions={"price": [12.34, 50.0, None], "age": [20, 30]})
+    assert set(rows["price"].dropna()) <= {12.34, 50.0}
+    assert set(rows["age"]) == {20, 30}
+
+
+def test_shares_are_met_exactly(model):
+    rows = model.sample(
+        1000, conditions={"kind": {"a": 1, "b": 2, "c": 1}, "age": (20, 30)}, random_state=0
+    )
+    assert rows["kind"].value_counts().to_dict() == {"b": 500, "a": 250, "c": 250}
+    assert rows["age"].between(20, 30).all()
+    assert rows["kind"].head(100).nunique() == 3  # not sorted
+
+
+def test_rows_of_given_cells_come_back_in_their_order(model, people):
+    given = people[["age", "kind", "price"]].head(60).copy()
+    given.loc[given.index[::2], "kind"] = None
+    given["age"] = given["age"].astype("float64")
+    given.loc[given.index[::3], "age"] = np.nan
+    given.index = given.index + 1000
+    rows = model.sample(conditions=given, random_state=0)
+    assert len(rows) == 60
+    assert rows.dtypes.equals(people.dtypes)
+    for name in given:
+        there = given[name].notna().to_numpy()
+        assert (rows[name].to_numpy()[there] == given[name].to_numpy()[there]).all()
+
+
+def test_rows_follow_the_seed(model):
+    one, same, other = (
+        model.sample(50, conditions={"age": (20, 40), "kind": ["a", "b"]}, random_state=seed)
+        for seed in (0, 0, 1)
+    )
+    pd.testing.assert_frame_equal(one, same)
+    assert not one.equals(other)
+
+
+def test_an_array_is_conditioned_by_the_numbers_of_its_columns(tiny):
+    random = np.random.default_rng(0)
+    model = tiny().fit(random.integers(0, 5, (200, 3)))
+    rows = model.sample(30, conditions={0: 3, 2: [1, 2]}, random_state=0)
+    assert isinstance(rows, np.ndarray)
+    assert (rows[:, 0] == 3).all()
+    assert np.isin(rows[:, 2], [1, 2]).all()
+
+
+def test_polars_goes_in_and_out(tiny, people):
+    polars = pytest.importorskip("polars")
+    model = tiny().fit(polars.from_pandas(people[["kind", "age"]]))
+    rows = model.sample(conditions=polars.DataFrame({"age": [20, 30, None]}), random_state=0)
+    assert isinstance(rows, polars.DataFrame)
+    assert rows["age"].to_list()[:2] == [20, 30]
+
+
+# -- distributions -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chain():
+    """Three binary columns whose distribution is learnt nearly exactly."""
+    random = np.random.default_rng(1)
+    n = 6000
+    a = random.random(n) < 0.3
+    b = random.random(n) < np.where(a, 0.8, 0.2)
+    c = random.random(n) < np.where(a ^ b, 0.9, 0.4)
+    return pd.DataFrame({"a": a.astype(int), "b": b.astype(int), "c": c.astype(int)})
+
+
+@pytest.fixture(scope="module")
+def enumerable(tiny, chain):
+    return tiny(max_epochs=30, batch_size=128, learning_rate=1e-2, n_rounds=0).fit(chain)
+
+
+@pytest.mark.parametrize("given", [{"a": 1}, {"c": 0}, {"b": 1, "c": 1}, {"a": [0, 1], "c": 1}])
+def test_sampled_frequencies_match_the_counted_ones(enumerable, chain, given):
+    rows = enumerable.sample(6000, conditions=given, random_state=0)
+    chosen = np.ones(len(chain), dtype=bool)
+    for name, value in given.items():
+        chosen &= chain[name].isin(value if isinstance(value, list) else [value])
+    for name in chain:
+        assert rows[name].mean() == pytest.approx(chain.loc[chosen, name].mean(), abs=0.06)
+
+
+def test_several_sets_are_drawn_from_their_joint_distribution(tiny):
+    """a and b are equal; a in {0, 1} and b in {1, 2} leaves 1, although b may be 2."""
+    random = np.random.default_rng(0)
+    a = random.integers(0, 3, 3000)
+    b = np.where(random.random(3000) < 0.98, a, random.integers(0, 3, 3000))
+    model = tiny(max_epochs=15, batch_size=64, learning_rate=1e-2, n_rounds=0)
+    model.fit(pd.DataFrame({"a": a, "b": b}))
+    rows = model.sample(2000, conditions={"a": [0, 1], "b": [1, 2]}, random_state=0)
+    table = pd.DataFrame({"a": a, "b": b})
+    real = table[table["a"].isin([0, 1]) & table["b"].isin([1, 2])]
+    assert (rows["a"] == 1).mean() == pytest.approx((real["a"] == 1).mean(), abs=0.05)
+
+
+def test_prediction_agrees_with_counting(enumerable, chain):
+    asked = pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 1, 0, 1]})
+    table = enumerable.predict_proba(asked, "c")
+    assert list(table.columns) == [0, 1]
+    np.testing.assert_allclose(table.sum(1), 1)
+    counted = chain.groupby(["a", "b"])["c"].mean()
+    np.testing.assert_allclose(table[1], counted, atol=0.07)
+    np.testing.assert_allclose(enumerable.predict(asked, "c"), table[1])
+    marginal = enumerable.predict_proba(pd.DataFrame({"a": [1]}), "c")[1]
+    assert marginal.iloc[0] == pytest.approx(chain.loc[chain["a"] == 1, "c"].mean(), abs=0.09)
+
+
+# -- gaps ----------------------------------------------------------------------------------
+
+
+def test_gaps_are_filled_and_given_cells_untouched(model, people):
+    holes = people.head(200).copy()
+    random = np.random.default_rng(0)
+    for name in ("kind", "price", "when"):
+        holes.loc[random.random(200) < 0.3, name] = None
+    holes.index = holes.index + 7
+    before = holes.copy()
+    filled = model.impute(holes, random_state=0)
+    pd.testing.assert_frame_equal(holes, before)
+    assert not filled.isna().any().any()
+    assert filled.index.equals(holes.index)
+    assert filled.dtypes.equals(people.dtypes)
+    for name in holes:
+        there = holes[name].notna()
+        assert (filled.loc[there, name] == holes.loc[there, name]).all()
+
+
+def test_gaps_depend_on_what_is_there(model, people):
+    holes = people.head(400).assign(twin=None)
+    agreement = (model.impute(holes, random_state=0)["twin"] == holes["kind"]).mean()
+    assert agreement > 0.75  # by chance about .45
+
+
+def test_several_draws_differ(model, people):
+    holes = people.head(50).assign(price=np.nan)
+    draws = model.impute(holes, n_draws=3, random_state=0)
+    assert len(draws) == 3
+    assert not draws[0].equals(draws[1])
+    pd.testing.assert_frame_equal(draws[0], model.impute(holes, random_state=0))
+
+
+def test_an_integer_column_with_gaps_becomes_whole_again(model, people):
+    holes = people.head(30).astype({"age": "float64"})
+    holes.loc[holes.index[:10], "age"] = np.nan
+    assert model.impute(holes)["age"].dtype == np.int64
+
+
+def test_a_value_without_a_token_is_kept(model, people):
+    holes = people.head(5).assign(kind="unheard of", price=np.nan)
+    filled = model.impute(holes)
+    assert (filled["kind"] == "unheard of").all()
+    assert filled["price"].notna().all()
+
+
+# -- predictions ---------------------------------------------------------------------------
+
+
+def test_categories_are_predicted(model, people):
+    rows = people.drop(columns="twin")
+    assert (model.predict(rows, "twin") == people["kind"]).mean() > 0.8
+    table = model.predict_proba(rows, "twin")
+    assert list(table.columns) == ["a", "b", "c"]
+    assert table.index.equals(people.index)
+    np.testing.assert_allclose(table.sum(1), 1)
+
+
+def test_numbers_are_predicted_by_mean_median_and_quantiles(model, people):
+    rows = people.drop(columns="price").head(40)
+    mean, median = (model.predict(rows, "price", statistic=s) for s in ("mean", "median"))
+    low, high = model.predict(rows, "price", statistic=[0.1, 0.9]).T
+    assert (low < median).all()
+    assert (median < high).all()
+    assert (median < mean).mean() > 0.9  # a long tail to the right
+    assert model.predict(rows, "price", statistic=0.5).tolist() == median.tolist()
+
+
+def test_the_mean_is_that_of_many_draws(model, people):
+    row = people[["kind", "age"]].head(1)
+    drawn = model.sample(conditions=pd.concat([row] * 4000, ignore_index=True), random_state=0)
+    expected = model.predict(row, "price")[0]
+    spread = drawn["price"].std() / np.sqrt(4000)
+    assert drawn["price"].mean() == pytest.approx(expected, abs=5 * spread)
+
+
+def test_times_are_predicted_as_times(model, people):
+    when = model.predict(people[["kind"]].head(3), "when", statistic="median")
+    assert np.issubdtype(when.dtype, np.datetime64)
+    assert (when >= people["when"].min()).all()
+    assert (when <= people["when"].max()).all()
+
+
+def test_the_target_has_no_say_in_its_prediction(model, people):
+    rows = people.head(50)
+    table = model.predict_proba(rows, "kind")
+    pd.testing.assert_frame_equal(table, model.predict_proba(rows.drop(columns="kind"), "kind"))
+
+
+# -- bad input -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"colour": 1}, r"unknown columns \['colour'\]"),
+        ({"kind": "z"}, r"conditions\['kind'\] is impossible: .* never holds 'z'"),
+        ({"age": 200}, r"conditions\['age'\] is impossible: 200 lies outside .* 18 to 89"),
+        ({"age": None}, r"conditions\['age'\] is impossible: the column has no missing cells"),
+        ({"age": (60, 20)}, r"conditions\['age'\] is impossible: no cell lies in \(60, 20\)"),
+        ({"age": (200, 300)}, r"conditions\['age'\] is impossible"),
+        ({"age": (1, 2, 3)}, r"conditions\['age'\] must be a range \(low, high\)"),
+        ({"age": ("a", "b")}, r"conditions\['age'\] must be a range of cells of dtype int64"),
+        ({"age": "old"}, r"Column 'age' is numeric"),
+        ({"kind": ("a", "b")}, r"conditions\['kind'\] is a range, .* no order"),
+        ({"kind": []}, r"conditions\['kind'\] is an empty set"),
+        ({"kind": ["a", "z"]}, r"never holds 'z'"),
+        ({"size": ("xl", "s")}, r"conditions\['size'\] is impossible"),
+        ({"kind": {"a": -1}}, r"conditions\['kind'\]\['a'\] must be a share"),
+        ({"kind": {}}, r"conditions\['kind'\] must hold at least one positive share"),
+        (5, "conditions must be a dict .* or a DataFrame .* got int"),
+        (pd.DataFrame({"colour": [1]}), r"unknown columns \['colour'\]"),
+        (pd.DataFrame({"age": [20, 200]}), "200 lies outside"),
+    ],
+)
+def test_what_cannot_be_met_raises_before_any_work(model, conditions, message, monkeypatch):
+    monkeypatch.setattr(TabGRAASynthesizer, "_fulfil", None)
+    n_samples = len(conditions) if isinstance(conditions, pd.DataFrame) else 10
+    with pytest.raises(ValueError, match=message):
+        model.sample(n_samples, conditions=conditions)
+
+
+def test_bad_calls_are_named(model, people):
+    with pytest.raises(ValueError, match="n_samples must be 1 or the number of rows"):
+        model.sample(7, conditions=people.head(5))
+    with pytest.raises(ValueError, match="Unknown column 'colour'"):
+        model.predict(people, "colour")
+    with pytest.raises(ValueError, match="'statistic' parameter"):
+        model.predict(people, "age", statistic="mode")
+    with pytest.raises(ValueError, match="'statistic' parameter"):
+        model.predict(people, "age", statistic=1.5)
+    with pytest.raises(ValueError, match="X must have columns seen in fit"):
+        model.predict(people.assign(colour=1), "age")
+    with pytest.raises(ValueError, match="'n_draws' parameter"):
+        model.impute(people, n_draws=0)
+    with pytest.raises(ValueError, match="missing"):
+        model.impute(people.drop(columns="age"))
+    for call in (lambda m: m.impute(people), lambda m: m.predict(people, "age")):
+        with pytest.raises(NotFittedError):
+            call(TabGRAASynthesizer())
