@@ -326,12 +326,11 @@ class Aligner:
         else:
             signal = clone(self.signal)
             _seed(signal, seed)
-        X: Any
+        both = np.concatenate([numbers, pool.numbers])
+        frame = None
         if wants_frame(signal):
-            X = pd.concat([real, pool.frame], ignore_index=True)
-        else:
-            both = np.concatenate([numbers, pool.numbers])
-            X = self._digester.feed(signal, None, both)
+            frame = pd.concat([real, pool.frame], ignore_index=True)
+        X = self._digester.feed(signal, frame, both)
         y = np.repeat([1, 0], [len(real), len(pool.frame)])
         return fit_signal(signal, X, y), math.log(len(real) / len(pool.frame))
 

@@ -90,7 +90,7 @@ class Digester:
         """Learn the columns of a DataFrame or array."""
         if self.tokenizer is None and isinstance(X, pd.DataFrame):
             self.tokenizer = TableTokenizer().fit(X)
-        self._scaler = self._make_scaler(X.shape[1]).fit(self.numbers(X))
+        self._scaler = self._make_scaler(X.shape[1]).fit(_square(self.numbers(X)))
         return self
 
     def feed(self, signal: Any, X: Any, numbers: Floats | None = None) -> Any:
@@ -103,7 +103,7 @@ class Digester:
         if get_tags(signal).input_tags.allow_nan:
             # With names: older LightGBM warns of every prediction from an array.
             return named(numbers)
-        return self._scaler.transform(numbers)
+        return self._scaler.transform(_square(numbers))
 
     def numbers(self, X: Any) -> Floats:
         """Give one number per cell, (n_rows, n_columns), NaN where a number is missing."""
@@ -144,6 +144,11 @@ class Digester:
                 ),
             ]
         )
+
+
+def _square(numbers: Floats) -> Floats:
+    """Keep numbers within what has a square."""
+    return np.clip(numbers, -1e100, 1e100)
 
 
 def named(numbers: Floats) -> pd.DataFrame:

@@ -123,7 +123,7 @@ class TwoSampleClassifier(ClassifierMixin, BaseEstimator):
         self : TwoSampleClassifier
         """
         self._validate_params()
-        X, y = self._check(X, y)
+        X, y = self._check_pair(X, y)
         check_classification_targets(y)
         classes, counts = np.unique(y, return_counts=True)
         if len(classes) < 2:
@@ -153,16 +153,23 @@ class TwoSampleClassifier(ClassifierMixin, BaseEstimator):
         likeliest = self.predict_proba(X).argmax(1)
         return cast(Array, self.classes_[likeliest])
 
-    def _check(self, X: Any, y: Any = None) -> Any:
-        """Check the input by what the classifier inside takes."""
+    def _check_pair(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Check what is fitted by what the classifier inside takes."""
         tags = self.__sklearn_tags__().input_tags
         if isinstance(X, pd.DataFrame) and tags.string:
-            check_table(self, X, reset=y is not None)
-            return X if y is None else (X, np.asarray(y))
+            check_table(self, X, reset=True)
+            return X, np.asarray(y)
         finite = "allow-nan" if tags.allow_nan else True
-        if y is None:
-            return validate_data(self, X, reset=False, ensure_all_finite=finite)
-        return validate_data(self, X, y, ensure_all_finite=finite)
+        X, y = validate_data(self, X, y, ensure_all_finite=finite)
+        return X, y
+
+    def _check(self, X: Any) -> Any:
+        tags = self.__sklearn_tags__().input_tags
+        if isinstance(X, pd.DataFrame) and tags.string:
+            check_table(self, X, reset=False)
+            return X
+        finite = "allow-nan" if tags.allow_nan else True
+        return validate_data(self, X, reset=False, ensure_all_finite=finite)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

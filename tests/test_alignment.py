@@ -259,7 +259,7 @@ def test_rows_of_larger_weight_are_more_of_the_signals_real_rows(tiny, people):
 
 def test_a_harmful_round_is_not_handed_back(tiny, people):
     supervised = tiny(max_epochs=3, n_rounds=0).fit(people)
-    harmed = aligned(tiny, n_rounds=3, align_learning_rate=5.0).fit(people)
+    harmed = aligned(tiny, n_rounds=3, align_learning_rate=0.3).fit(people)
     assert harmed.best_round_ == 0
     assert harmed.rounds_stop_reason_ == "no improvement"
     assert harmed.n_rounds_ == 2
