@@ -23,7 +23,6 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import _BaseComposition
@@ -308,7 +307,38 @@ class ClosestRecordDistance(BaseEstimator):
         return cast(Floats, -np.maximum(distances, self.guard_distance_))
 
 
-class PairwiseDependence(ClassifierMixin, BaseEstimator):
+def _two_classes(y: Array) -> tuple[Array, Array]:
+    """Give the two labels, and for each row which of them it has."""
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) != 2:
+        raise ValueError(
+            "Only binary classification is supported: y must hold two classes; got "
+            f"{len(classes)} class{'es' if len(classes) != 1 else ''}."
+        )
+    return classes, codes
+
+
+class _OddsMixin:
+    """What a classifier of two classes is that gives their log-odds."""
+
+    classes_: Array
+
+    def decision_function(self, X: Any) -> Floats:
+        raise NotImplementedError
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Give the probability of both classes, (n_rows, 2)."""
+        real = expit(self.decision_function(X))
+        return np.stack([1 - real, real], 1)
+
+    def predict(self, X: Any) -> Array:
+        """Give the likelier class of each row, (n_rows,)."""
+        is_real = self.decision_function(X) > 0
+        return cast(Array, self.classes_[is_real.astype(int)])
+
+
+class PairwiseDependence(_OddsMixin, ClassifierMixin, BaseEstimator):
     """Whether the pairs of cells of a row are as frequent among real rows as among synthetic ones.
 
     Every column is cut into bins. For each pair of columns the frequencies of pairs of bins are
@@ -363,14 +393,7 @@ class PairwiseDependence(ClassifierMixin, BaseEstimator):
         """
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan")
-        check_classification_targets(y)
-        labels = LabelEncoder().fit(y)
-        if len(labels.classes_) != 2:
-            raise ValueError(
-                "Only binary classification is supported: y must hold two classes; got "
-                f"{len(labels.classes_)} class{'es' if len(labels.classes_) != 1 else ''}."
-            )
-        is_real = labels.transform(y)
+        classes, is_real = _two_classes(y)
         inner = np.linspace(0, 1, self.n_bins + 1)[1:-1]
         self._edges = [_edges(column, self.n_bins, inner) for column in X.T]
         bins = self._bin(X)
@@ -390,7 +413,7 @@ class PairwiseDependence(ClassifierMixin, BaseEstimator):
                 alone = np.outer(left / left.sum(), right / right.sum())
                 logs.append(np.log((table + self.smoothing * alone) / (len(rows) + self.smoothing)))
             self._ratios.append(logs[0] - logs[1])
-        self.classes_ = labels.classes_
+        self.classes_ = classes
         score = self._mean_ratio(bins)
         self._sigmoid = LogisticRegression(C=1e6).fit(score[:, None], is_real)
         return self
@@ -402,16 +425,6 @@ class PairwiseDependence(ClassifierMixin, BaseEstimator):
         return cast(
             Floats, self._sigmoid.decision_function(self._mean_ratio(self._bin(X))[:, None])
         )
-
-    def predict_proba(self, X: Any) -> Floats:
-        """Give the probability of both classes, (n_rows, 2)."""
-        real = expit(self.decision_function(X))
-        return np.stack([1 - real, real], 1)
-
-    def predict(self, X: Any) -> Array:
-        """Give the likelier class of each row, (n_rows,)."""
-        is_real = self.decision_function(X) > 0
-        return cast(Array, self.classes_[is_real.astype(int)])
 
     def _bin(self, X: Floats) -> npt.NDArray[np.int64]:
         """Bin of each cell, (n_rows, n_columns); the last bin of a column is for NaN."""
@@ -539,7 +552,7 @@ def forgotten(signal: Any, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return mask
 
 
-class WeightedSignal(ClassifierMixin, _BaseComposition):
+class WeightedSignal(_OddsMixin, ClassifierMixin, _BaseComposition):
     """A weighted sum of signals.
 
     The log-odds of classifiers, and the scores of detectors in standard deviations of those of
@@ -615,13 +628,7 @@ class WeightedSignal(ClassifierMixin, _BaseComposition):
             y = np.asarray(y)
         else:
             X, y = validate_data(self, X, y, ensure_all_finite="allow-nan")
-        check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
-        if len(classes) != 2:
-            raise ValueError(
-                "Only binary classification is supported: y must hold two classes; got "
-                f"{len(classes)} class{'es' if len(classes) != 1 else ''}."
-            )
+        classes, codes = _two_classes(y)
         self._digester = Digester().fit(X)
         self.signals_, self._scales = [], []
         for name, signal in signals:
@@ -651,16 +658,6 @@ class WeightedSignal(ClassifierMixin, _BaseComposition):
             scores = log_odds(signal, self._digester.feed(signal, X))
             total += weight * scale * (scores - centre)
         return total
-
-    def predict_proba(self, X: Any) -> Floats:
-        """Give the probability of both classes, (n_rows, 2)."""
-        real = expit(self.decision_function(X))
-        return np.stack([1 - real, real], 1)
-
-    def predict(self, X: Any) -> Array:
-        """Give the likelier class of each row, (n_rows,)."""
-        is_real = self.decision_function(X) > 0
-        return cast(Array, self.classes_[is_real.astype(int)])
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Give the parameters, with `deep` those of the signals too."""
