@@ -571,7 +571,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             completed.append(container.restore(filled))
         return completed[0] if n_draws == 1 else completed
 
-    def predict(self, X: Any, target: Hashable, *, statistic: Any = "mean") -> npt.NDArray[Any]:
+    def predict(
+        self, X: Any, target: Hashable = None, *, statistic: Any = "mean"
+    ) -> npt.NDArray[Any]:
         """Predict a column from the others.
 
         Parameters
@@ -579,8 +581,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         X : DataFrame or array-like
             Any columns of :meth:`fit`; that of `target`, if it is there, has no say. Missing cells
             and missing columns have none either.
-        target : column name
-            What is predicted (the number of the column, where an array was fitted).
+        target : column name, default=None
+            What is predicted (the number of the column, where an array was fitted). None: the
+            last column, which is `y` where it was given to :meth:`fit`.
         statistic : {"mean", "median"}, float or list of float, default="mean"
             What of the distribution of a numeric column is given; floats are quantiles in
             (0, 1).
@@ -622,7 +625,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             return np.asarray(times).reshape(found.shape)
         return np.asarray(found)
 
-    def predict_proba(self, X: Any, target: Hashable) -> pd.DataFrame:
+    def predict_proba(self, X: Any, target: Hashable = None) -> pd.DataFrame:
         """Give the probability of each value of a column from the others.
 
         Parameters
@@ -930,6 +933,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         """Give the columns that predict, and the number of the one that is predicted."""
         check_is_fitted(self, "model_")
         names = self.schema_.names
+        if target is None:
+            X = self._check_columns(X)
+            target = names[-1]
         number = self.schema_.position(target)
         if self.schema_.columns[number].kind in ("identifier", "text"):
             raise ValueError(
