@@ -211,7 +211,7 @@ class changed:
 
     def __enter__(self) -> None:
         variant, kept = self.variant, self.kept
-        seen: list[int] = []
+        verdicts: dict[int, bool] = {}
 
         class Changed(alignment.Aligner):
             def __post_init__(self) -> None:
@@ -226,12 +226,9 @@ class changed:
 
         def never(judged: dict[str, Any], before: dict[str, Any]) -> bool:
             """Find no round worse, so that the last one is kept; note what the rule says."""
-            if "round" not in judged:
-                judged["round"] = 1 + max(seen, default=0)
-                seen.append(judged["round"])
-                kept.append(judged["round"])
-            if self.rule(judged, before) and kept[-1] == judged["round"]:
-                kept.pop()
+            number = judged.setdefault("round", 1 + len(verdicts))
+            verdicts[number] = verdicts.get(number, True) and not self.rule(judged, before)
+            kept[:] = [tried for tried, good in verdicts.items() if good]
             return False
 
         self.rule, self.aligner = alignment._is_worse, module.Aligner
