@@ -47,31 +47,35 @@ def main() -> None:
             # A fresh process for each: its peak memory is its own, and so is torch's state.
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                work = run_both if arguments.both else run
-                rows = pool.submit(work, table, seed, arguments.parameters).result()
+                work = pool.submit(runs, table, seed, arguments.parameters, arguments.both)
+                rows = work.result()
             stored = results.store(arguments.out, rows, key=["table", "settings"])
             for row in rows:
                 print_row(row)
-        runs = stored[(stored["table"] == table.name) & (stored["settings"] == row["settings"])]
-        for _, summary in runs[runs["seed"].isin(results.SUMMARIES)].iterrows():
+        lines = stored[(stored["table"] == table.name) & (stored["settings"] == row["settings"])]
+        for _, summary in lines[lines["seed"].isin(results.SUMMARIES)].iterrows():
             print_row(summary.to_dict())
 
 
-def run_both(table: tables.Table, seed: int, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Measure the supervised model, and then what the rounds of alignment make of it.
+def runs(
+    table: tables.Table, seed: int, parameters: dict[str, Any], both: bool
+) -> list[dict[str, Any]]:
+    """Measure a fit; with `both` first the supervised model that its rounds start from.
 
     Both come from one supervised stage; the second line's seconds are those of the whole fit.
     """
+    if not both:
+        return [run(table, seed, parameters)]
     with tempfile.TemporaryDirectory() as memory:
-        [before] = run(table, seed, {**parameters, "n_rounds": 0}, memory)
-        [after] = run(table, seed, parameters, memory)
+        before = run(table, seed, {**parameters, "n_rounds": 0}, memory)
+        after = run(table, seed, parameters, memory)
     after["fit_seconds"] += before["fit_seconds"]
     return [before, after]
 
 
 def run(
     table: tables.Table, seed: int, parameters: dict[str, Any], memory: str | None = None
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
     """Fit, sample and measure once.
 
     Parameters
@@ -87,8 +91,8 @@ def run(
 
     Returns
     -------
-    list of one dict
-        A line of the result file.
+    dict
+        One line of the result file.
     """
     import torch
 
@@ -118,7 +122,7 @@ def run(
         n_jobs=machine.cores(),
     )
     rounds = [entry for entry in synthesizer.history_ if entry["stage"] == "alignment"][1:]
-    line = {
+    return {
         "table": table.name,
         "settings": json.dumps(parameters, sort_keys=True),
         "seed": str(seed),
@@ -136,7 +140,6 @@ def run(
         "threads": torch.get_num_threads(),
         **machine.describe(),
     }
-    return [line]
 
 
 def parameter_count(synthesizer: Any) -> float:

@@ -300,7 +300,7 @@ class Aligner:
         credit = reward[:, None]
         if self.objective != "sft":
             credit = self._credit(reward, fitting, scoring)
-        self._align(model, reference, scoring, reward, credit, train)
+        self._align(model, reference, scoring, credit, train)
         return self._drift(model, reference, scoring, reward)
 
     # -- generate --------------------------------------------------------------------------
@@ -363,7 +363,10 @@ class Aligner:
         elif self.signal is None and self.reward == "realism":
             real = self._train_numbers
             signal = self._default_signal(len(real) + len(fitting.numbers), self._seeds())
-            values = prefix_log_odds(signal, real, fitting.numbers, scoring.numbers, self._units)
+            # Of whole rows the signal has spoken already.
+            begun = self._units[:-1]
+            values = prefix_log_odds(signal, real, fitting.numbers, scoring.numbers, begun)
+            values = np.column_stack([values, reward])
         else:
             values = expected_rewards(
                 reward, scoring.numbers, self._units, seed=self._seeds(), n_jobs=n_jobs
@@ -378,7 +381,6 @@ class Aligner:
         model: CompactBackbone,
         reference: CompactBackbone,
         pool: Pool,
-        reward: Floats,
         credit: Floats,
         train: RealRows,
     ) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 from tabgraa_sklearn._fresh import Fresh, make_fresh
 from tabgraa_sklearn._schema import Column
 
-__all__ = ["Codec", "make_codec"]
+__all__ = ["Codec", "make_codec", "nearest"]
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -89,7 +89,7 @@ class NumberValues(Codec):
 
     def encode(self, series: pd.Series) -> Ids:
         numbers, missing = self.column.to_numbers(series)
-        ids = _nearest(self.values, numbers) if len(self.values) else np.full(len(numbers), -1)
+        ids = nearest(self.values, numbers) if len(self.values) else np.full(len(numbers), -1)
         return self._mark_missing(ids[:, np.newaxis], missing)
 
     def decode(self, ids: Ids, uniforms: Floats) -> pd.Series:
@@ -331,7 +331,7 @@ def _knots(values: Array, places: Floats, n_cells: int) -> tuple[Array, Floats]:
     return values[keep], u
 
 
-def _nearest(values: Array, numbers: Array) -> Ids:
+def nearest(values: Array, numbers: Array) -> Ids:
     """Find the nearest of sorted `values` to each number, the smaller one in the middle."""
     right = np.minimum(np.searchsorted(values, numbers), len(values) - 1)
     left = np.maximum(right - 1, 0)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ._codecs import Codec, FreshValues, NumberValues, Quantiles
+from ._codecs import Codec, FreshValues, NumberValues, Quantiles, nearest
 from ._drawing import Wanted
 from ._frames import to_frame
 from ._schema import Column
@@ -77,12 +77,7 @@ class Request:
         for name, choices in self.choices.items():
             column = tokenizer.schema_[name]
             drawn, missing = column.to_numbers(frame[name])
-            right = np.clip(np.searchsorted(choices, drawn), 0, len(choices) - 1)
-            left = np.maximum(right - 1, 0)
-            nearer = np.abs(choices[left].astype(float) - drawn) <= np.abs(
-                choices[right].astype(float) - drawn
-            )
-            frame[name] = column.from_numbers(choices[np.where(nearer, left, right)], missing)
+            frame[name] = column.from_numbers(choices[nearest(choices, drawn)], missing)
         if self.cells is not None:
             for name in self.cells.columns:
                 codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
@@ -216,7 +211,7 @@ def _request(
         else:
             cell = pd.Series([value], dtype=object)
             given.add(number)
-            tokens[0, tokenizer.digits(name)] = _encode(codec, column, cell, "conditions")[0]
+            tokens[0, tokenizer.digits(name)] = _encode(codec, column, cell)[0]
             cells[name] = pd.concat([cell] * max(len(rows), 1), ignore_index=True)
     request.given = frozenset(given)
     request.tokens = np.repeat(tokens, len(rows), axis=0)
@@ -275,14 +270,14 @@ def _share(name: Hashable, value: Any, share: Any) -> float:
     return float(share)
 
 
-def _encode(codec: Codec, column: Column, cells: pd.Series, where: str) -> npt.NDArray[np.int64]:
+def _encode(codec: Codec, column: Column, cells: pd.Series) -> npt.NDArray[np.int64]:
     """Give the tokens of cells, or say which of them no row can have."""
     _check_bounds(column, cells[cells.notna()])
     ids = codec.encode(cells)
     if (ids < 0).any():
         value = cells.iloc[int((ids[:, 0] < 0).argmax())]
         what = "has no missing cells" if pd.isna(value) is True else f"never holds {value!r}"
-        raise ValueError(f"{where}[{column.name!r}] is impossible: the column {what} in fit.")
+        raise ValueError(f"conditions[{column.name!r}] is impossible: the column {what} in fit.")
     return ids
 
 
@@ -329,7 +324,7 @@ def _range(codec: Codec, column: Column, value: tuple[Any, ...], request: Reques
         inside = mask & np.isfinite(places)
         for end, below in ((low, True), (high, False)):
             if end is not None:
-                ids = _encode(codec, column, pd.Series([end], dtype=object), "conditions")[0]
+                ids = _encode(codec, column, pd.Series([end], dtype=object))[0]
                 place = places[tuple(ids) if len(ids) == 2 else (ids[0], 0)]
                 inside &= places >= place - 1e-12 if below else places <= place + 1e-12
     else:
@@ -422,7 +417,7 @@ def _set(codec: Codec, column: Column, values: list[Any], request: Request) -> M
             f"conditions[{column.name!r}] must be one value: the column is taken for "
             f"{column.kind}, whose values are drawn anew."
         )
-    ids = _encode(codec, column, pd.Series(values, dtype=object), "conditions")
+    ids = _encode(codec, column, pd.Series(values, dtype=object))
     mask = np.zeros_like(_all_tokens(codec))
     mask[ids[:, 0], ids[:, 1] if ids.shape[1] == 2 else 0] = True
     if column.has_numbers:

@@ -43,10 +43,6 @@ class Wanted:
     allowed: dict[int, Tensor]
     chances: Tensor
 
-    def at(self, rows: slice) -> Wanted:
-        """Give what is asked of some of the rows."""
-        return Wanted(self.tokens[rows], self.given, self.allowed, self.chances[rows])
-
 
 @dataclass
 class _Branch:

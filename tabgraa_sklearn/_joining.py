@@ -1,4 +1,4 @@
-"""Frames put together: batches of rows into one table, a target beside its features."""
+"""Frames put together: batches into one table, a target and its features, cells and gaps."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.utils import column_or_1d
 
 from ._frames import Container, check_frame, to_frame
 
-__all__ = ["as_column", "assemble", "check_lengths", "cut", "join_target"]
+__all__ = ["as_column", "assemble", "check_lengths", "cut", "filled_cells", "join_target"]
 
 
 def assemble(parts: Iterator[pd.DataFrame], n_rows: int) -> pd.DataFrame:
@@ -124,3 +125,17 @@ def check_lengths(n_rows: int, n_targets: int) -> None:
         raise ValueError(
             f"X and y must have the same number of rows; got {n_rows} and {n_targets}."
         )
+
+
+def filled_cells(cells: pd.Series, drawn: pd.Series, missing: npt.NDArray[np.bool_]) -> pd.Series:
+    """Put drawn cells where cells are missing, in the fitted dtype where it takes them all."""
+    both = cells.astype(object).where(~missing, drawn.astype(object))
+    for dtype in (drawn.dtype, cells.dtype):
+        try:
+            result = both.astype(dtype)
+        except (TypeError, ValueError):
+            continue
+        kept = result.astype(object)[~missing]
+        if kept.eq(cells.astype(object)[~missing]).all():
+            return result
+    return both

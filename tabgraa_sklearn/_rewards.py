@@ -180,10 +180,8 @@ def log_odds(signal: Any, X: Any) -> Floats:
     of a detector as it is.
     """
     if signal_kind(signal) == "detector":
-        scores = (signal if hasattr(signal, "score_samples") else _Decision(signal)).score_samples(
-            X
-        )
-        return _finite(np.asarray(scores, dtype=np.float64))
+        score = getattr(signal, "score_samples", None) or signal.decision_function
+        return _finite(np.asarray(score(X), dtype=np.float64))
     if hasattr(signal, "predict_proba"):
         real = list(signal.classes_).index(max(signal.classes_))
         probabilities = np.asarray(signal.predict_proba(X), dtype=np.float64)[:, real]
@@ -202,13 +200,6 @@ def _finite(scores: Floats) -> Floats:
         return scores
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
     return cast(Floats, np.clip(scores, low, high))
-
-
-class _Decision:
-    """An outlier detector that has no other score than its decision function."""
-
-    def __init__(self, detector: Any) -> None:
-        self.score_samples = detector.decision_function
 
 
 def rewards(signal: Any, scores: Floats, reward: Reward, prior: float = 0.0) -> Floats:

@@ -87,8 +87,7 @@ def sample_tokens(
                 first_row = start + number * block
                 asked = _asked(wanted, slice(first_row, first_row + len(part)), device)
                 part = part.to(device)
-                extra = () if asked is None else (asked,)
-                rows = draw_rows(model, part, order, tables, temperature, most, share, *extra)
+                rows = draw_rows(model, part, order, tables, temperature, most, share, asked)
                 drawn.append(rows.cpu())
                 if wanted is not None and asked is not None:
                     wanted.chances[first_row : first_row + len(part)] = asked.chances.cpu()
@@ -99,9 +98,9 @@ def _asked(wanted: Wanted | None, rows: slice, device: torch.device) -> Wanted |
     """Give what is asked of a block of rows, on the model's device."""
     if wanted is None:
         return None
-    part = wanted.at(rows)
-    allowed = {column: mask.to(device) for column, mask in part.allowed.items()}
-    return Wanted(part.tokens.to(device), part.given, allowed, part.chances.to(device))
+    allowed = {column: mask.to(device) for column, mask in wanted.allowed.items()}
+    tokens, chances = (part[rows].to(device) for part in (wanted.tokens, wanted.chances))
+    return Wanted(tokens, wanted.given, allowed, chances)
 
 
 def _at_most(largest: int, bound: int) -> int:

@@ -31,7 +31,7 @@ from ._conditions import Request, parse_conditions, requests_of_cells
 from ._device import choose_device, choose_precision, private_torch_seed
 from ._features import to_features
 from ._frames import check_frame, to_frame
-from ._joining import as_column, assemble, check_lengths, cut, join_target
+from ._joining import as_column, assemble, check_lengths, cut, filled_cells, join_target
 from ._meeting import meet
 from ._prediction import cell_values, distributions, reduce_numbers
 from ._refinement import refined
@@ -564,7 +564,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             for name in frame.columns:
                 missing = frame[name].isna().to_numpy()
                 if missing.any():
-                    filled[name] = _filled(frame[name], drawn[name], missing)
+                    filled[name] = filled_cells(frame[name], drawn[name], missing)
             if isinstance(X, pd.DataFrame):
                 filled = filled[list(X.columns)] if set(X.columns) == set(filled) else filled
                 filled.index = X.index
@@ -1046,17 +1046,3 @@ def _check_statistic(statistic: Any) -> None:
             "The 'statistic' parameter of predict must be 'mean', 'median', or quantiles in "
             f"(0, 1). Got {statistic!r} instead."
         )
-
-
-def _filled(cells: pd.Series, drawn: pd.Series, missing: npt.NDArray[np.bool_]) -> pd.Series:
-    """Put drawn cells where cells are missing, in the fitted dtype where it takes them all."""
-    both = cells.astype(object).where(~missing, drawn.astype(object))
-    for dtype in (drawn.dtype, cells.dtype):
-        try:
-            result = both.astype(dtype)
-        except (TypeError, ValueError):
-            continue
-        kept = result.astype(object)[~missing]
-        if kept.eq(cells.astype(object)[~missing]).all():
-            return result
-    return both
