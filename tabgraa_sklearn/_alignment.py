@@ -23,9 +23,18 @@ from torch import Tensor
 
 from . import _objectives as objectives
 from ._backbone import CompactBackbone
-from ._credit import N_UNITS, expected_rewards, prefix_log_odds, split_order
+from ._credit import N_UNITS, chained_log_odds, expected_rewards, split_order
 from ._device import autocast
-from ._rewards import Digester, Reward, fit_signal, log_odds, rewards, wants_frame
+from ._rewards import (
+    Digester,
+    Reward,
+    fit_signal,
+    log_odds,
+    rewards,
+    signal_kind,
+    sure_slope,
+    wants_frame,
+)
 from ._sampling import sample_tokens
 from ._sizes import rows_per_pass
 from ._tokenizer import TableTokenizer
@@ -38,10 +47,16 @@ Floats = npt.NDArray[np.float64]
 
 OBJECTIVES = ("tabgraa", "tabgraa-sigmoid", "dpo", "kto", "npo", "ipo", "sft")
 
+_DEFAULT_SIGNAL = {
+    "n_estimators": 100,
+    "learning_rate": 0.03,
+    "num_leaves": 127,
+    "min_child_samples": 30,
+}
 _MOST_CREDIT = 1.5  # nats by which one round may move a part of a row
 _BATCH_ROWS = 512
 _JUDGE_ROWS = 10_000  # of each kind that the judge learns from, at the most
-_TREES = 300  # of the default signal
+_MATCHED_ROWS = 16_384  # fresh rows on which marginal frequencies are matched
 
 
 @dataclass
@@ -110,6 +125,8 @@ class AlignmentResult:
         The signal, fitted against the model that was kept.
     prior : float
         Log-odds of real rows among those that it was fitted on.
+    slope : float
+        What its log density ratios are multiplied by.
     digester : Digester
         Gives the signal a table in the form that it can digest.
     """
@@ -120,6 +137,7 @@ class AlignmentResult:
     stop_reason: str = "n_rounds"
     signal: Any = None
     prior: float = 0.0
+    slope: float = 1.0
     digester: Digester | None = None
 
     def after(self, before: AlignmentResult) -> AlignmentResult:
@@ -142,7 +160,7 @@ class AlignmentResult:
         )
         if rounds.signal is None:  # interrupted
             rounds.signal, rounds.prior = before.signal, before.prior
-            rounds.digester = before.digester
+            rounds.slope, rounds.digester = before.slope, before.digester
         return rounds
 
 
@@ -154,7 +172,11 @@ class Aligner:
     first the signal is fitted anew; the second, which it has not seen, is scored. What each part
     of a row contributed to its reward becomes a target for the log-ratio, and one pass over the
     scored pool moves the model towards it. No real row enters that loss, unless the objective is
-    "sft" or `retain` is "supervised".
+    "sft" or `retain` is "supervised". Last, where realism is rewarded, the output biases are set so
+    that each token is as frequent in fresh rows as in the table: of that the counts are used.
+
+    Of the held-out rows the signal sees one figure, the slope of its log-odds; else they are the
+    judge's alone.
 
     Parameters
     ----------
@@ -176,6 +198,8 @@ class Aligner:
         Whether the members of a group count by how much they differ from the mean.
     trust : float
         Weight of the squared log-ratio of a step.
+    match : bool
+        Whether each token is made as frequent as in the table again after a round.
     n_pool : int or None
         Rows of a pool; None follows the table.
     separate : bool
@@ -197,13 +221,14 @@ class Aligner:
     objective: str = "tabgraa"
     beta: float = 1.0
     quantile: float = 0.5
-    learning_rate: float = 2e-4
+    learning_rate: float = 4e-4
     n_rounds: int = 2
     retain: str | None = None
     credit: str = "cell"
     target: bool = True
     proportionate: bool = True
     trust: float = 2.0
+    match: bool = True
     n_pool: int | None = None
     separate: bool = True
     second_moments: dict[str, Tensor] | None = None
@@ -263,9 +288,11 @@ class Aligner:
             model.load_state_dict(best.state)
             pool = self._generate(model)
             result.signal, result.prior = self._fit_signal(pool, train)
+            on_real, on_fresh = self._on_unseen(result.signal, held_out, self._generate(model))
+            result.slope = self._slope(result.signal, on_real, on_fresh)
             of_best = result.history[result.best_round]
             if math.isnan(of_best["signal_auc"]):
-                of_best["signal_auc"] = self._signal_auc(result.signal, held_out, None, model)
+                of_best["signal_auc"] = _auc(on_real, on_fresh)
         except KeyboardInterrupt:
             result.stop_reason = "interrupted"
         model.load_state_dict(best.state)
@@ -291,16 +318,20 @@ class Aligner:
         """
         fitting = self._generate(model)
         scoring = self._generate(model) if self.separate else fitting
-        signal, prior = self._fit_signal(fitting, train)
-        scores = self._scores(signal, scoring)
-        before["signal_auc"] = self._signal_auc(signal, held_out, scores, model)
-        reward = rewards(signal, scores, self.reward, prior)
+        if len(self._units) > 1 and self.signal is None and self.reward == "realism":
+            values = self._values_of_beginnings(fitting, scoring, held_out, before)
+        else:
+            values = self._values(fitting, scoring, train, held_out, before)
+        reward = values[:, -1]
         if float(np.ptp(reward)) < 1e-9:
             return None
-        credit = reward[:, None]
-        if self.objective != "sft":
-            credit = self._credit(reward, fitting, scoring)
+        credit = np.diff(values, axis=1, prepend=0.0)
+        bound = _MOST_CREDIT * len(self.order) / len(self._units)
+        credit = np.clip(credit - credit.mean(0), -bound, bound)
+        credit -= credit.mean(0)
         self._align(model, reference, scoring, credit, train)
+        if self.match and self.reward == "realism":
+            self._match_marginals(model, train)
         return self._drift(model, reference, scoring, reward)
 
     # -- generate --------------------------------------------------------------------------
@@ -336,45 +367,56 @@ class Aligner:
 
     def _default_signal(self, n_rows: int, seed: int) -> LGBMClassifier:
         n_jobs = self.n_jobs or torch.get_num_threads()
-        return small_steps_lightgbm(n_rows, seed=seed, n_jobs=n_jobs, n_estimators=_TREES)
+        return small_steps_lightgbm(n_rows, seed=seed, n_jobs=n_jobs).set_params(**_DEFAULT_SIGNAL)
 
-    def _scores(self, signal: Any, pool: Pool) -> Floats:
-        return log_odds(signal, self._digester.feed(signal, pool.frame, pool.numbers))
+    def _on_unseen(self, signal: Any, held_out: RealRows, pool: Pool) -> tuple[Floats, Floats]:
+        """What a signal says of held-out real rows and of a pool."""
+        on_pool = log_odds(signal, self._digester.feed(signal, pool.frame, pool.numbers))
+        return log_odds(signal, self._digester.feed(signal, held_out.frame)), on_pool
 
-    def _signal_auc(
+    def _slope(self, signal: Any, on_real: Floats, on_fresh: Floats) -> float:
+        """How far log density ratios of a classifier hold on rows that it has not seen."""
+        if self.reward != "realism" or signal_kind(signal) != "classifier":
+            return 1.0
+        return sure_slope(on_real, on_fresh)
+
+    def _values_of_beginnings(
+        self, fitting: Pool, scoring: Pool, held_out: RealRows, before: dict[str, Any]
+    ) -> Floats:
+        """Log density ratio of each beginning of a scored row, by the default signal."""
+        real = self._train_numbers
+        on_pool, on_real = chained_log_odds(
+            self._default_signal(len(real) + len(fitting.numbers), self._seeds()),
+            real,
+            fitting.numbers,
+            [scoring.numbers, self._digester.numbers(held_out.frame)],
+            self._units,
+        )
+        before["signal_auc"] = _auc(on_real[:, -1], on_pool[:, -1])
+        return sure_slope(on_real[:, -1], on_pool[:, -1]) * on_pool
+
+    def _values(
         self,
-        signal: Any,
+        fitting: Pool,
+        scoring: Pool,
+        train: RealRows,
         held_out: RealRows,
-        scores: Floats | None,
-        model: CompactBackbone,
-    ) -> float:
-        """How well a signal tells fresh rows from held-out real ones, neither seen before."""
-        if scores is None:
-            scores = self._scores(signal, self._generate(model))
-        return _auc(log_odds(signal, self._digester.feed(signal, held_out.frame)), scores)
+        before: dict[str, Any],
+    ) -> Floats:
+        """Reward of each scored row, after what its beginnings let expect."""
+        signal, prior = self._fit_signal(fitting, train)
+        on_real, scores = self._on_unseen(signal, held_out, scoring)
+        before["signal_auc"] = _auc(on_real, scores)
+        slope = self._slope(signal, on_real, scores)
+        reward = rewards(signal, scores, self.reward, prior, slope)
+        if len(self._units) == 1 or self.objective == "sft" or np.ptp(reward) < 1e-9:
+            return reward[:, None]
+        n_jobs = self.n_jobs or torch.get_num_threads()
+        return expected_rewards(
+            reward, scoring.numbers, self._units, seed=self._seeds(), n_jobs=n_jobs
+        )
 
     # -- align -----------------------------------------------------------------------------
-
-    def _credit(self, reward: Floats, fitting: Pool, scoring: Pool) -> Floats:
-        """Give each part of a row its share of the reward, (n_rows, n_units), mean 0."""
-        n_jobs = self.n_jobs or torch.get_num_threads()
-        if len(self._units) == 1:
-            values = reward[:, None]
-        elif self.signal is None and self.reward == "realism":
-            real = self._train_numbers
-            signal = self._default_signal(len(real) + len(fitting.numbers), self._seeds())
-            # Of whole rows the signal has spoken already.
-            begun = self._units[:-1]
-            values = prefix_log_odds(signal, real, fitting.numbers, scoring.numbers, begun)
-            values = np.column_stack([values, reward])
-        else:
-            values = expected_rewards(
-                reward, scoring.numbers, self._units, seed=self._seeds(), n_jobs=n_jobs
-            )
-        credit = np.diff(values, axis=1, prepend=0.0)
-        bound = _MOST_CREDIT * len(self.order) / len(self._units)
-        credit = np.clip(credit - credit.mean(0), -bound, bound)
-        return credit - credit.mean(0)
 
     def _align(
         self,
@@ -421,6 +463,15 @@ class Aligner:
         self._moved = True
         if result.stop_reason == "interrupted":
             raise KeyboardInterrupt
+
+    def _match_marginals(self, model: CompactBackbone, train: RealRows) -> None:
+        """Make each token as frequent in fresh rows as it is in the table."""
+        pool = self._generate(model, min(_MATCHED_ROWS, 8 * len(train.frame)))
+        order = torch.tensor(self.order, device=self.device)
+        token_ids = torch.from_numpy(pool.token_ids)
+        observed = model.token_counts(train.token_ids, train.weights)
+        with autocast(self.device, self.precision):
+            model.match_marginals(token_ids, torch.ones(len(token_ids)), order, observed)
 
     def _loss(self, train: RealRows) -> Callable[[Any, Tensor, Tensor], Tensor]:
         """Make the loss of a batch of synthetic rows."""

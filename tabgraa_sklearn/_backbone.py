@@ -345,8 +345,38 @@ class CompactBackbone(nn.Module):
                 self.level_vocabulary.set_marginals(place, token_ids[:, second], weights)
 
     @torch.no_grad()
-    def match_marginals(self, token_ids: Tensor, weights: Tensor, order: Tensor) -> None:
-        """Set the output biases so that each token is as frequent as in the rows given.
+    def token_counts(self, token_ids: Tensor, weights: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Sum the weights of the rows that have each token.
+
+        Parameters
+        ----------
+        token_ids : Tensor of shape (n_rows, n_digits)
+        weights : Tensor of shape (n_rows,)
+
+        Returns
+        -------
+        first : Tensor of shape (n_tokens,), float64
+        second : Tensor of shape (n_levels,), float64, or None
+            Of second digits, where columns have them.
+        """
+        first = token_ids[:, self.first.cpu()].long()
+        each = weights[:, None].expand(first.shape)
+        counts = self.vocabulary.observed_counts(first, each)
+        if not self.two_digit:
+            return counts, None
+        index = (first + self.start.cpu())[:, self.two]
+        open_ = weights[:, None] * self.opens.cpu()[index]
+        levels = token_ids[:, self.second.cpu()].long()
+        return counts, self.level_vocabulary.observed_counts(levels, open_)
+
+    def match_marginals(
+        self,
+        token_ids: Tensor,
+        weights: Tensor,
+        order: Tensor,
+        observed: tuple[Tensor, Tensor | None] | None = None,
+    ) -> None:
+        """Set the output biases so that each token is as frequent as it was observed.
 
         At the maximum of the likelihood the mean probability of a token is its frequency: that
         is where the derivative by its bias is 0. Weights averaged over the steps of a stochastic
@@ -359,8 +389,13 @@ class CompactBackbone(nn.Module):
         weights : Tensor of shape (n_rows,)
         order : Tensor of shape (n_columns,)
             The order in which rows are drawn.
+        observed : pair of Tensor, optional
+            Counts of other rows than these, by :meth:`token_counts`; None: of these.
         """
         self.eval()
+        first_counts, level_counts = observed or self.token_counts(token_ids, weights)
+        # As many rows as are given here.
+        scale = weights.sum().double().cpu() * self.n_columns / first_counts.sum()
         device = self.begin.device
         rows = rows_per_pass(self.n_columns)
         for _ in range(2):
@@ -370,22 +405,17 @@ class CompactBackbone(nn.Module):
                 states = self.hidden(ids, order.expand(len(ids), -1))
                 first = ids[:, self.first]
                 each = share.expand(first.shape)
-                parts = [
-                    self.vocabulary.observed_counts(first, each),
-                    self.vocabulary.expected_counts(states, each, [None] * self.n_columns),
-                ]
+                parts = [self.vocabulary.expected_counts(states, each, [None] * self.n_columns)]
                 if self.two_digit:
                     index = (first + self.start)[:, self.two]
                     inner = self.level_states(states[:, self.two], index)
                     open_ = share * self.opens[index]
-                    levels = ids[:, self.second]
                     masks = [self.barred(c, first[:, c]) for c in self.two_digit]
-                    parts.append(self.level_vocabulary.observed_counts(levels, open_))
                     parts.append(self.level_vocabulary.expected_counts(inner, open_, masks))
                 sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
-            self.vocabulary.shift_bias(sums[0], sums[1])
-            if self.two_digit:
-                self.level_vocabulary.shift_bias(sums[2], sums[3])
+            self.vocabulary.shift_bias(scale * first_counts, sums[0])
+            if level_counts is not None:
+                self.level_vocabulary.shift_bias(scale * level_counts, sums[1])
 
     # -- the row as a sequence -------------------------------------------------------------
 

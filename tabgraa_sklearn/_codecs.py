@@ -24,7 +24,7 @@ Ids = npt.NDArray[np.int64]
 
 _MAX_ATOMS = 128
 _END_ROWS = 16  # of a table of 16,000 rows or more
-_END_SHARE = 0.25
+_END_SHARE = 0.4
 _END_KNOTS = 16  # of the extreme values at either end, each is a knot
 
 
@@ -228,7 +228,7 @@ class Quantiles(Codec):
         numbers = self.unrank(np.minimum(ranks, 1.0))
         # An extreme is one row of the table: most tables drawn would lack it, and have another
         # range. So some of the rows that fall among the outermost few take it exactly: about
-        # four in a table of the size that was fitted. The later digits of the uniform decide.
+        # six in a table of the size that was fitted. The later digits of the uniform decide.
         chosen = (uniforms * 8191.0) % 1.0 < _END_SHARE
         numbers[chosen & (ranks <= self.tails[0])] = self.x_knots[0]
         numbers[chosen & (ranks >= self.tails[1]) & (first < self.n_bins)] = self.x_knots[-1]

@@ -7,8 +7,6 @@ by which the best policy near the reference draws it more often.
 
 from __future__ import annotations
 
-from typing import Any
-
 import lightgbm
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +14,7 @@ from sklearn.base import clone
 
 from ._rewards import named
 
-__all__ = ["N_UNITS", "expected_rewards", "prefix_log_odds", "split_order"]
+__all__ = ["N_UNITS", "chained_log_odds", "expected_rewards", "split_order"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,39 +27,49 @@ def split_order(order: list[int], n_units: int = N_UNITS) -> list[list[int]]:
     return [part.tolist() for part in np.array_split(np.asarray(order), n_units)]
 
 
-def prefix_log_odds(
-    signal: Any,
+def chained_log_odds(
+    classifier: lightgbm.LGBMClassifier,
     real: Floats,
     synthetic: Floats,
-    scored: Floats,
+    tables: list[Floats],
     units: list[list[int]],
-) -> Floats:
-    """Log density ratio of real to synthetic beginnings of rows, by a classifier for each.
+) -> list[Floats]:
+    """Log density ratio of real to synthetic beginnings of rows, each built on the one before.
+
+    A classifier for each length starts from what the shorter ones have found and learns what is
+    left, so that the difference between two lengths is what the further cells tell. Classifiers
+    that each began anew would differ by their own errors as well, which are larger.
 
     Parameters
     ----------
-    signal : classifier
+    classifier : LGBMClassifier
         Cloned and fitted for each length.
-    real, synthetic, scored : ndarray of shape (n_rows, n_columns)
-        What it is fitted on, and the rows that are judged.
+    real, synthetic : ndarray of shape (n_rows, n_columns)
+        What it is fitted on.
+    tables : list of ndarray of shape (n_rows, n_columns)
+        What is judged.
     units : list of list of int
         The columns, in the order in which they are drawn.
 
     Returns
     -------
-    ndarray of shape (n_scored, len(units))
-        After each unit.
+    list of ndarray of shape (n_rows, len(units))
+        For each of `tables`, after each unit.
     """
     is_real = np.repeat([1, 0], [len(real), len(synthetic)])
-    prior = np.log(len(real) / len(synthetic))
-    table = np.concatenate([real, synthetic])
-    values = np.empty((len(scored), len(units)))
+    both = np.concatenate([real, synthetic])
+    found = np.full(len(both), np.log(len(real) / len(synthetic)))
+    values = [np.empty((len(table), len(units))) for table in tables]
     known: list[int] = []
     for number, unit in enumerate(units):
         known += unit
-        fitted = clone(signal).fit(named(table[:, known]), is_real)
-        odds = fitted.predict_proba(named(scored[:, known]))[:, 1]
-        values[:, number] = np.log(odds / (1 - odds)) - prior
+        fitted = clone(classifier).set_params(boost_from_average=False)
+        begun = named(both[:, known])
+        fitted.fit(begun, is_real, init_score=found)
+        found += fitted.predict(begun, raw_score=True)
+        for part, table in zip(values, tables, strict=True):
+            more = fitted.predict(named(table[:, known]), raw_score=True)
+            part[:, number] = more + (part[:, number - 1] if number else 0.0)
     return values
 
 

@@ -31,15 +31,16 @@ def to_features(tokenizer: TableTokenizer, frame: pd.DataFrame) -> npt.NDArray[n
     """
     features = np.empty(frame.shape)
     for number, name in enumerate(frame.columns):
-        ids = tokenizer.encode_column(name, frame[name], unknown="mark").astype(np.int64)
-        first, second = ids[:, 0], ids[:, -1] if ids.shape[1] == 2 else 0
         column = tokenizer.schema_[name]
-        base, _ = tokenizer.position_tables(name)
         if column.has_numbers:
             # The cells, not their tokens: a number that no token stands for must show.
             raw, missing = column.read(frame[name])
             features[:, number] = np.where(missing, np.nan, raw.astype(np.float64))
-        elif np.isfinite(base).any():
+            continue
+        ids = tokenizer.encode_column(name, frame[name], unknown="mark").astype(np.int64)
+        first, second = ids[:, 0], ids[:, -1] if ids.shape[1] == 2 else 0
+        base, _ = tokenizer.position_tables(name)
+        if np.isfinite(base).any():
             features[:, number] = np.where(first < 0, np.nan, base[first])
         else:
             n_levels = tokenizer.digit_sizes[tokenizer.digits(name)][1:].prod()

@@ -12,6 +12,7 @@ from scipy.special import logit
 from sklearn.base import is_classifier, is_outlier_detector
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import get_tags
@@ -27,6 +28,7 @@ __all__ = [
     "named",
     "rewards",
     "signal_kind",
+    "sure_slope",
     "wants_frame",
 ]
 
@@ -34,6 +36,7 @@ Floats = npt.NDArray[np.float64]
 Reward = str | Callable[[Floats], Any]
 
 _MOST_LOG_ODDS = 7.0  # about one in a thousand: no single row is surer than that
+_MOST_SLOPE = 2.0
 _TILT = 0.3  # nats by which a row gains that is one standard deviation better than the mean
 
 
@@ -202,7 +205,55 @@ def _finite(scores: Floats) -> Floats:
     return cast(Floats, np.clip(scores, low, high))
 
 
-def rewards(signal: Any, scores: Floats, reward: Reward, prior: float = 0.0) -> Floats:
+def sure_slope(on_real: Floats, on_synthetic: Floats) -> float:
+    """Give what log density ratios must be multiplied by to hold on rows not seen before.
+
+    It is the slope of a logistic regression of "real" on them, with both kinds of rows of equal
+    weight, less its standard error: with few rows, or a classifier that has learnt chance, it is
+    near 0.
+
+    Parameters
+    ----------
+    on_real : ndarray of shape (n_real,)
+        Log-odds of real rows that the classifier was not fitted on.
+    on_synthetic : ndarray of shape (n_synthetic,)
+        Log-odds of synthetic rows that it was not fitted on.
+
+    Returns
+    -------
+    float
+        In [0, 2].
+
+    References
+    ----------
+    Cox, "Two further applications of a model for binary regression", Biometrika 1958 (slope of
+    calibration); White, "Maximum likelihood estimation of misspecified models", Econometrica 1982
+    (its standard error).
+    """
+    scores = np.concatenate([on_real, on_synthetic])
+    is_real = np.repeat([1.0, 0.0], [len(on_real), len(on_synthetic)])
+    if np.ptp(scores) < 1e-9:
+        return 0.0
+    weights = np.where(is_real == 1.0, 1.0 / len(on_real), 1.0 / len(on_synthetic))
+    design = np.column_stack([np.ones(len(scores)), scores - scores.mean()])
+    # A ridge far below one row's weight keeps separable scores finite.
+    regression = LogisticRegression(C=1e4, tol=1e-8).fit(
+        design[:, 1:], is_real, sample_weight=weights * len(on_real)
+    )
+    probability = regression.predict_proba(design[:, 1:])[:, 1]
+    information = (design * (weights * probability * (1 - probability))[:, None]).T @ design
+    gradients = design * (weights * (is_real - probability))[:, None]
+    try:
+        inverse = np.linalg.inv(information)
+    except np.linalg.LinAlgError:
+        return 0.0
+    error = float(np.sqrt((inverse @ (gradients.T @ gradients) @ inverse)[1, 1]))
+    return float(np.clip(regression.coef_[0, 0] - error, 0.0, _MOST_SLOPE))
+
+
+def rewards(
+    signal: Any, scores: Floats, reward: Reward, prior: float = 0.0, slope: float = 1.0
+) -> Floats:
     """Turn what a signal says of rows into rewards in nats, (n_rows,).
 
     A row that earns one nat more than another should become e times as likely, relative to it.
@@ -218,6 +269,8 @@ def rewards(signal: Any, scores: Floats, reward: Reward, prior: float = 0.0) -> 
         scores, by a detector), that gives a figure for each.
     prior : float
         Log-odds of real rows in the data that a classifier was fitted on.
+    slope : float
+        What the log density ratios are multiplied by.
 
     Returns
     -------
@@ -226,7 +279,7 @@ def rewards(signal: Any, scores: Floats, reward: Reward, prior: float = 0.0) -> 
     """
     is_classifier_ = signal_kind(signal) == "classifier"
     if reward == "realism" and is_classifier_:
-        return scores - prior
+        return slope * (scores - prior)
     values: Any = scores
     if is_classifier_:
         values = 1.0 / (1.0 + np.exp(prior - scores))

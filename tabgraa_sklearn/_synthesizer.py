@@ -51,7 +51,7 @@ __all__ = ["TabGRAASynthesizer"]
 
 _SCORE_ROWS = 10_000  # rows of each kind that `score` compares at the most
 _ROUNDS = 3  # of alignment, by default
-_ROUNDS_FROM = 10_000  # rows of a table; with 3,000 of Adult the rounds did harm unseen
+_ROUNDS_FROM = 1_000  # rows of a table: fewer are held out than tell whether rounds help
 _SIGNAL_ROWS = 200_000  # real rows that the rounds work with, at the most
 _BATCH_ROWS = 65_536  # rows that `sample` works on at once
 
@@ -102,15 +102,15 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         Rounds of alignment after the supervised stage: the model draws rows, a signal scores
         them, and the model is moved towards what scores well. The best round by held-out rows is
         kept, the supervised model included. 0 leaves the supervised model. None: 3 for tables
-        of at least 10,000 rows, else 0: of fewer the signal learns much that is chance, and too
-        few are held out to tell.
+        of at least 1,000 rows, else 0: of fewer too few are held out to tell.
     signal : estimator, default=None
         What scores rows: any classifier of scikit-learn's kind, fitted on real rows (1) against
         drawn ones (0), or any density model or outlier detector, fitted on real rows. Pipelines
         get the table, other estimators numbers. See :mod:`tabgraa_sklearn.signals`. None:
         LightGBM.
     reward : {"realism", "indistinguishability"} or callable, default="realism"
-        What is rewarded: the log density ratio of real rows to drawn ones; the nearness of the
+        What is rewarded: the log density ratio of real rows to drawn ones (by a classifier, times
+        its slope of calibration on held-out rows); the nearness of the
         probability p to one half, ``1 - |p - 1/2|``; or what the callable gives for an array of
         probabilities (of scores, by a detector).
     objective : str, default="tabgraa"
@@ -121,7 +121,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         stays to the supervised one.
     quantile : float, default=0.5
         Share of the ranking by reward that each group takes; 0.5: halves.
-    align_learning_rate : float, default=2e-4
+    align_learning_rate : float, default=4e-4
         Step size of AdamW in the rounds.
     align_credit : {"cell", "row"}, default="cell"
         Whether each cell is credited with what it contributed to the reward of its row, or each
@@ -268,7 +268,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         objective: str = "tabgraa",
         beta: float = 1.0,
         quantile: float = 0.5,
-        align_learning_rate: float = 2e-4,
+        align_learning_rate: float = 4e-4,
         align_credit: str = "cell",
         align_retain: str | None = None,
         align_pool_size: int | None = None,
@@ -898,12 +898,13 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
 
         if not refine:
             return fresh(n_samples, seed)
-        signal, digester, prior = self.signal_, self._rounds.digester, self._rounds.prior
+        signal, rounds, reward = self.signal_, self._rounds, self._reward
+        digester = rounds.digester
         assert digester is not None
-        reward = self._reward
 
         def score(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-            return rewards(signal, log_odds(signal, digester.feed(signal, frame)), reward, prior)
+            scores = log_odds(signal, digester.feed(signal, frame))
+            return rewards(signal, scores, reward, rounds.prior, rounds.slope)
 
         self.refinement_ = {"drawn": 0, "returned": 0}
         return refined(

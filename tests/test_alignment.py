@@ -29,7 +29,7 @@ from sklearn.svm import SVC, OneClassSVM
 
 from tabgraa_sklearn import TabGRAASynthesizer, _alignment, metrics
 from tabgraa_sklearn._alignment import OBJECTIVES, Aligner, group_weights
-from tabgraa_sklearn._credit import expected_rewards, prefix_log_odds, split_order
+from tabgraa_sklearn._credit import chained_log_odds, expected_rewards, split_order
 from tabgraa_sklearn._training import Trainer
 from tabgraa_sklearn.signals import (
     ClosestRecordDistance,
@@ -120,22 +120,42 @@ def test_expected_rewards_are_the_logarithm_of_the_mean_exponential():
         np.testing.assert_allclose(values[begun, 0], expected, atol=0.02)
 
 
-def test_prefix_odds_see_the_columns_so_far_and_no_others():
+def chain(real, synthetic, tables, units):
+    classifier = LGBMClassifier(n_estimators=50, min_child_samples=20, verbosity=-1, n_jobs=1)
+    return chained_log_odds(classifier, real, synthetic, tables, units)
+
+
+def test_chained_odds_credit_the_cell_that_tells():
     random = np.random.default_rng(0)
-    real = np.column_stack([random.integers(0, 2, 3000), np.ones(3000)]).astype(float)
-    synthetic = np.column_stack([random.integers(0, 2, 3000), np.zeros(3000)]).astype(float)
-    signal = LGBMClassifier(n_estimators=20, verbosity=-1, n_jobs=1)
-    values = prefix_log_odds(signal, real, synthetic, synthetic[:50], [[0], [1]])
-    assert (np.abs(values[:, 0]) < 0.2).all()
-    assert (values[:, 1] < -1).all()
+    real, synthetic = (
+        np.column_stack([random.integers(0, 2, 6000), random.random(6000) < share]).astype(float)
+        for share in (0.8, 0.5)
+    )
+    grid = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    first, second = chain(real, synthetic, [grid, grid[:2]], [[0], [1]])
+    np.testing.assert_allclose(first[:, 0], 0, atol=0.1)  # it sees the first column alone
+    told = np.log([0.2 / 0.5, 0.8 / 0.5, 0.2 / 0.5, 0.8 / 0.5])
+    np.testing.assert_allclose(np.diff(first, axis=1)[:, 0], told, atol=0.15)
+    np.testing.assert_array_equal(second, first[:2])
 
 
-def test_prefix_odds_do_not_depend_on_the_sizes_of_the_tables():
+def test_what_one_cell_tells_is_no_credit_of_later_cells():
+    """The chain's point: a later length starts from what the shorter ones have found."""
+    random = np.random.default_rng(1)
+    real, synthetic = random.normal(size=(3000, 6)), random.normal(size=(9000, 6))
+    real[:, 0] += 1.0
+    values, _ = chain(real, synthetic, [synthetic, real], [[i] for i in range(6)])
+    credit = np.diff(values, axis=1)
+    assert np.ptp(values[:, 0]) > 2
+    # Nothing is left to tell but chance.
+    assert credit.std(0).max() < 0.25 * values[:, 0].std()
+
+
+def test_chained_odds_do_not_depend_on_the_sizes_of_the_tables():
     random = np.random.default_rng(0)
     real, synthetic = random.normal(size=(500, 1)), random.normal(size=(5000, 1))
-    signal = LogisticRegression()
-    values = prefix_log_odds(signal, real, synthetic, synthetic[:50], [[0]])
-    assert (np.abs(values) < 0.3).all()
+    (values,) = chain(real, synthetic, [np.zeros((1, 1))], [[0]])
+    assert abs(values[0, 0]) < 0.5
 
 
 def test_very_wide_rows_are_credited_in_parts():
@@ -346,12 +366,33 @@ def test_an_interrupted_round_leaves_the_best_model_so_far(tiny, people, monkeyp
     def interrupt(self, *args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Aligner, "_credit", interrupt)
+    monkeypatch.setattr(Aligner, "_align", interrupt)
     with pytest.warns(ConvergenceWarning, match="interrupted after 3 epochs and 0 rounds"):
         model = aligned(tiny).fit(people)
     assert model.rounds_stop_reason_ == "interrupted"
     assert equal_weights(weights_of(supervised.model_), weights_of(model.model_))
     assert len(model.sample(3)) == 3
+
+
+def test_after_a_round_tokens_are_as_frequent_as_in_the_table(tiny, people):
+    """Whatever the credit did to the marginal frequencies of the first column drawn."""
+    settings = {"align_pool_size": 2000, "align_learning_rate": 2e-2, "max_epochs": 3}
+    shares = {}
+    for match in (False, True):
+
+        class Changed(Aligner):
+            def __post_init__(self, match=match):
+                self.match = match
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tabgraa_sklearn._synthesizer.Aligner", Changed)
+            patch.setattr(_alignment, "_is_worse", lambda *_: False)
+            model = aligned(tiny, n_rounds=1, **settings).fit(people)
+        name = people.columns[model.column_order_[0]]
+        drawn = model.sample(20_000, random_state=0)[name].value_counts(normalize=True)
+        learnt = people.drop(index=model._held_out)[name].value_counts(normalize=True)
+        shares[match] = drawn.sub(learnt, fill_value=0).abs().sum()
+    assert shares[True] < 0.03 < shares[False]
 
 
 def test_a_failing_signal_leaves_the_estimator_as_it_was(tiny, people, two_rounds):

@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tabgraa_sklearn import TabGRAASynthesizer
-from tabgraa_sklearn._rewards import Digester, log_odds, rewards, signal_kind
+from tabgraa_sklearn._rewards import Digester, log_odds, rewards, signal_kind, sure_slope
 from tabgraa_sklearn.signals import (
     ClosestRecordDistance,
     Forget,
@@ -285,6 +285,24 @@ def test_rewards_are_the_log_density_ratio_or_a_tilt_of_three_tenths():
     detected = rewards(GaussianMixture(), scores, "realism")
     np.testing.assert_allclose(detected, 0.3 * (scores - scores.mean()) / scores.std())
     assert (rewards(GaussianMixture(), np.ones(3), "realism") == 0).all()
+
+
+def test_the_sure_slope_is_what_log_odds_must_be_multiplied_by():
+    random = np.random.default_rng(0)
+    # Two normal distributions one apart: the log density ratio of x is x.
+    real, synthetic = random.normal(0.5, 1, 20_000), random.normal(-0.5, 1, 40_000)
+    assert sure_slope(real, synthetic) == pytest.approx(1, abs=0.05)
+    assert sure_slope(2 * real, 2 * synthetic) == pytest.approx(0.5, abs=0.03)
+    assert sure_slope(5 * real, 5 * synthetic) == pytest.approx(0.2, abs=0.02)
+    assert sure_slope(0.1 * real, 0.1 * synthetic) == 2  # at the most
+    # Of few rows it is less sure, of chance and of the contrary nothing is.
+    few = np.mean([sure_slope(part, synthetic) for part in real.reshape(-1, 20)])
+    assert 0.4 < few < 0.9
+    chance = [sure_slope(part, synthetic) for part in random.choice(synthetic, (200, 50))]
+    assert np.mean(np.array(chance) == 0) > 0.75
+    assert sure_slope(synthetic, real) == 0
+    assert sure_slope(np.zeros(5), np.zeros(9)) == 0
+    assert 0 <= sure_slope(np.full(3, 9.0), np.zeros(9)) <= 2  # separable
 
 
 def test_each_signal_gets_the_form_that_it_can_digest():
