@@ -88,6 +88,7 @@ VARIANTS = {
     "random groups": Variant("control", shuffled=True),
     "no target": Variant("ablation", fields={"target": False}),
     "halves of equal members": Variant("ablation", fields={"proportionate": False}),
+    "marginals not matched": Variant("ablation", fields={"match": False}),
     "no trust region": Variant("ablation", fields={"trust": 0.0}),
     "second moments carried over": Variant("ablation", fields={"carry": True}),
 }

@@ -1,7 +1,8 @@
 """Synthetic tables from a tabular language model, as a scikit-learn estimator."""
 
+from ._imputer import TabGRAAImputer
 from ._schema import ColumnKindWarning
 from ._synthesizer import TabGRAASynthesizer
 
-__all__ = ["ColumnKindWarning", "TabGRAASynthesizer"]
+__all__ = ["ColumnKindWarning", "TabGRAAImputer", "TabGRAASynthesizer"]
 __version__ = "0.1.0.dev0"

@@ -288,8 +288,9 @@ class Aligner:
             model.load_state_dict(best.state)
             pool = self._generate(model)
             result.signal, result.prior = self._fit_signal(pool, train)
-            on_real, on_fresh = self._on_unseen(result.signal, held_out, self._generate(model))
-            result.slope = self._slope(result.signal, on_real, on_fresh)
+            pool = self._generate(model)
+            on_real, on_fresh = self._on_unseen(result.signal, held_out, pool)
+            result.slope = self._slope(result.signal, on_real, on_fresh, pool)
             of_best = result.history[result.best_round]
             if math.isnan(of_best["signal_auc"]):
                 of_best["signal_auc"] = _auc(on_real, on_fresh)
@@ -374,9 +375,14 @@ class Aligner:
         on_pool = log_odds(signal, self._digester.feed(signal, pool.frame, pool.numbers))
         return log_odds(signal, self._digester.feed(signal, held_out.frame)), on_pool
 
-    def _slope(self, signal: Any, on_real: Floats, on_fresh: Floats) -> float:
-        """How far log density ratios of a classifier hold on rows that it has not seen."""
+    def _slope(self, signal: Any, on_real: Floats, on_fresh: Floats, fresh: Pool) -> float:
+        """How far log density ratios of a classifier hold on rows that it has not seen.
+
+        Rows to be forgotten are no question of evidence.
+        """
         if self.reward != "realism" or signal_kind(signal) != "classifier":
+            return 1.0
+        if forgotten(self.signal, fresh.frame).any():
             return 1.0
         return sure_slope(on_real, on_fresh)
 
@@ -407,7 +413,7 @@ class Aligner:
         signal, prior = self._fit_signal(fitting, train)
         on_real, scores = self._on_unseen(signal, held_out, scoring)
         before["signal_auc"] = _auc(on_real, scores)
-        slope = self._slope(signal, on_real, scores)
+        slope = self._slope(signal, on_real, scores, scoring)
         reward = rewards(signal, scores, self.reward, prior, slope)
         if len(self._units) == 1 or self.objective == "sft" or np.ptp(reward) < 1e-9:
             return reward[:, None]

@@ -64,6 +64,13 @@ class Codec:
         """Give the cells of tokens of shape (n_rows, n_digits), one uniform number for each."""
         raise NotImplementedError
 
+    def log_widths(self, ids: Ids) -> Floats:
+        """Logarithm of the length of the interval that each cell stands for, 0 of single values.
+
+        In steps of the column's last place, at least one; without one, in the column's unit.
+        """
+        return np.zeros(len(ids))
+
     def _second_digit(self, size: int, counts: Array, positions: Floats) -> None:
         """Add a digit of which the first `counts` tokens may follow each first token."""
         free = np.ones(self.sizes[0], dtype=np.int64)
@@ -238,6 +245,15 @@ class Quantiles(Codec):
         if self.factor != 1.0:
             numbers = numbers / self.factor
         return self.column.from_numbers(numbers, missing)
+
+    def log_widths(self, ids: Ids) -> Floats:
+        is_cell = (ids[:, 0] >= 0) & (ids[:, 0] < self.n_bins)
+        cells = np.where(is_cell, ids[:, 0] * self.n_levels + ids[:, 1], 0)
+        n_cells = self.n_bins * self.n_levels
+        low, high = (self.unrank((cells + k) / n_cells) for k in (0, 1))
+        least = np.finfo(np.float64).tiny if self.column.grid is None else 1.0
+        widths = np.maximum((high - low).astype(np.float64), least)
+        return np.where(is_cell, np.log(widths) - np.log(self.factor), 0.0)
 
 
 class FreshValues(Codec):

@@ -6,7 +6,7 @@ import datetime
 import math
 import numbers
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,15 @@ from ._drawing import Wanted
 from ._frames import to_frame
 from ._schema import Column
 from ._tokenizer import TableTokenizer
+from .constraints import Constraint
 
-__all__ = ["Request", "order_for", "parse_conditions", "requests_of_cells"]
+__all__ = [
+    "Request",
+    "check_constraints",
+    "order_for",
+    "parse_conditions",
+    "requests_of_cells",
+]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -48,6 +55,8 @@ class Request:
     exact : bool
         Whether rows are drawn again where columns with allowed tokens are several, so that
         their joint distribution is right.
+    constraints : list of Constraint
+        What the finished rows must meet.
     """
 
     rows: npt.NDArray[np.int64]
@@ -58,6 +67,7 @@ class Request:
     limits: dict[Hashable, tuple[Any, Any]] = field(default_factory=dict)
     choices: dict[Hashable, npt.NDArray[Any]] = field(default_factory=dict)
     exact: bool = True
+    constraints: list[Constraint] = field(default_factory=list)
 
     def wanted(self, chosen: npt.NDArray[np.int64]) -> Wanted:
         """Give what is asked of some of the rows, by their place among `rows`."""
@@ -68,8 +78,24 @@ class Request:
             torch.ones(len(chosen)),
         )
 
-    def restore(self, frame: pd.DataFrame, tokenizer: TableTokenizer) -> pd.DataFrame:
-        """Put the cells that were given where tokens stand for them inexactly."""
+    def repeated(self, times: int) -> Request:
+        """Ask for each of the rows so often, one after the other."""
+        places = np.repeat(np.arange(len(self.rows)), times)
+        cells = None
+        if self.cells is not None:
+            cells = self.cells.iloc[places].reset_index(drop=True)
+        return replace(self, rows=np.arange(len(places)), tokens=self.tokens[places], cells=cells)
+
+    def restore(
+        self,
+        frame: pd.DataFrame,
+        tokenizer: TableTokenizer,
+        chosen: npt.NDArray[np.int64] | None = None,
+    ) -> pd.DataFrame:
+        """Put the cells that were given where tokens stand for them inexactly.
+
+        The frame's rows are those `chosen`, by their place among `rows`; None: all.
+        """
         for name, (low, high) in self.limits.items():
             column = tokenizer.schema_[name]
             drawn, missing = column.to_numbers(frame[name])
@@ -82,7 +108,9 @@ class Request:
             for name in self.cells.columns:
                 codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
                 if isinstance(codec, NumberValues | Quantiles | FreshValues):
-                    frame[name] = _as_dtype(self.cells[name], frame[name].dtype)
+                    cells = self.cells[name]
+                    cells = cells if chosen is None else cells.iloc[chosen]
+                    frame[name] = _as_dtype(cells, frame[name].dtype)
         return frame
 
 
@@ -130,6 +158,34 @@ def parse_conditions(
             for part in _split(request, name, shares, tokenizer, random)
         ]
     return [request for request in requests if len(request.rows)]
+
+
+def check_constraints(constraints: Any, tokenizer: TableTokenizer) -> list[Constraint]:
+    """Read the parameter `constraints` of ``sample``.
+
+    Raises
+    ------
+    ValueError
+        Where it is no list of constraints, or one names an unknown column.
+    """
+    if isinstance(constraints, Constraint) or not isinstance(constraints, list | tuple):
+        raise ValueError(
+            f"constraints must be a list of constraints; got {type(constraints).__name__}."
+        )
+    known = tokenizer.schema_.names
+    for constraint in constraints:
+        if not isinstance(constraint, Constraint):
+            raise ValueError(
+                "constraints must hold objects of tabgraa_sklearn.constraints; got "
+                f"{constraint!r}. A function of rows goes into Predicate."
+            )
+        unknown = [name for name in constraint.columns if name not in known]
+        if unknown:
+            raise ValueError(
+                f"constraints: {constraint!r} names unknown columns {unknown}; the columns are "
+                f"{known.tolist()}."
+            )
+    return list(constraints)
 
 
 def requests_of_cells(

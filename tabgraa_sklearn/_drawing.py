@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ._attention import CellCache
 from ._backbone import CompactBackbone
+from .constraints import Possible
 
 __all__ = ["OutputTables", "Wanted", "draw_rows"]
 
@@ -36,12 +38,15 @@ class Wanted:
     chances : Tensor of shape (n_rows,)
         Written while rows are drawn: the probability that the model gave, before each such
         column but the first, to what is allowed there; the product over the columns.
+    possible : list of Possible
+        What tells which tokens can still meet a constraint.
     """
 
     tokens: Tensor
     given: frozenset[int]
     allowed: dict[int, Tensor]
     chances: Tensor
+    possible: list[Possible] = field(default_factory=list)
 
 
 @dataclass
@@ -155,7 +160,13 @@ def _follow(
             two = model.layout.second[column] >= 0
             level = wanted.tokens[rows, digit + 1] if two else torch.zeros_like(first)
         else:
-            allowed = wanted.allowed.get(column) if wanted is not None else None
+            allowed, possible = None, None
+            if wanted is not None:
+                allowed = wanted.allowed.get(column)
+                sequence = prefix if shared else None
+                possible = _possible(
+                    model, wanted.possible, column, order[:step], token_ids[rows], sequence
+                )
             first, level, chance = _draw_cell(
                 model,
                 states,
@@ -165,6 +176,7 @@ def _follow(
                 tables,
                 temperature,
                 allowed,
+                possible,
             )
             # The first such column comes right after the given ones: its chance is that of all.
             if wanted is not None and chance is not None and step > len(wanted.given):
@@ -214,22 +226,27 @@ def _draw_cell(
     tables: OutputTables,
     temperature: float,
     allowed: Tensor | None = None,
+    possible: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Draw both digits of a column; the second is 0 where it does not apply.
 
-    With `allowed` only tokens that it allows are drawn, and the probability of these comes back
-    too.
+    With `allowed`, and with the first digits that are `possible` of each sequence, only such tokens
+    are drawn, and the probability of these comes back too; where there are none it is 0.
     """
     digit = int(model.layout.first[column])
     weights, bias = tables[0]
     tokens = model.vocabulary.slot(column)
     logits = (states @ weights[tokens].T).to(bias.dtype) + bias[tokens]
     chance = None
-    if allowed is not None:
-        share = _allowed_share(model, states, column, tables, allowed)
+    if allowed is not None or possible is not None:
+        share = torch.ones_like(logits)
+        if allowed is not None:
+            share = share * _allowed_share(model, states, column, tables, allowed)
+        if possible is not None:
+            share[: len(possible)] *= possible
         chance = (logits.softmax(-1) * share).sum(-1)
         chance = chance if prefix is None else chance[prefix]
-        logits = logits + share.log()
+        logits = logits + torch.where((share > 0).any(-1, keepdim=True), share, 1.0).log()
     first = _read_off(logits, uniforms[:, digit], temperature, prefix)
     if model.layout.second[column] < 0:
         return first, torch.zeros_like(first), chance
@@ -246,6 +263,30 @@ def _draw_cell(
         logits = logits.masked_fill(~allowed[first] & model.opens[index][:, None], -math.inf)
     level = _read_off(logits, uniforms[:, digit + 1], temperature)
     return first, level * model.opens[index], chance
+
+
+def _possible(
+    model: CompactBackbone,
+    rules: list[Possible],
+    column: int,
+    drawn: list[int],
+    token_ids: Tensor,
+    prefix: Tensor | None,
+) -> Tensor | None:
+    """Say which first digits of a column can meet all constraints, (n_sequences, size)."""
+    rules = [rule for rule in rules if column in rule.columns()]
+    if not rules:
+        return None
+    if prefix is not None:  # one row of each beginning
+        some = torch.zeros(int(prefix.max()) + 1, dtype=torch.long, device=prefix.device)
+        some[prefix] = torch.arange(len(prefix), device=prefix.device)
+        token_ids = token_ids[some]
+    first = token_ids[:, model.layout.first].cpu().numpy()
+    masks = [
+        rule.mask(column, {c: first[:, c] for c in drawn if c in rule.columns()}, len(first))
+        for rule in rules
+    ]
+    return torch.from_numpy(np.logical_and.reduce(masks)).to(token_ids.device)
 
 
 def _allowed_share(

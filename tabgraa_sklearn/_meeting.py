@@ -2,81 +2,133 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 
 from ._backbone import CompactBackbone
 from ._conditions import Request, order_for
 from ._sampling import sample_tokens
+from ._tokenizer import TableTokenizer
 
 __all__ = ["meet"]
 
 Floats = npt.NDArray[np.float64]
 
 _CANDIDATES = (1, 4, 16, 64)  # rows drawn for each that is still wanted, round by round
+_FOR_CONSTRAINTS = (256, 1024)  # and where constraints say what a row must meet
+_TRIED = 50_000  # rows that are drawn before it is given up, where none of them will do
+_PILOT = 256  # candidates at the least, of which the largest weight is taken for the bound
+_ROWS = 1 << 18  # candidates that are in memory at once
 
 
 def meet(
     model: CompactBackbone,
+    tokenizer: TableTokenizer,
     request: Request,
     *,
     order: list[int],
     precision: torch.dtype,
     temperature: float,
     seed: int,
-) -> tuple[npt.NDArray[Any], Floats]:
+) -> pd.DataFrame:
     """Draw rows that meet a request.
 
     Given cells come first, then columns with a choice, then the rest. One column with a choice is
-    drawn from its distribution among what is allowed, which is exact. Of several, the later ones
-    weigh the earlier: a row is accepted with the probability that the model gives to what is
-    allowed later. After 85 candidates a row takes one of the last 64 by these weights.
+    drawn from its distribution among what is allowed, which is exact. Of several, and of columns
+    whose tokens a constraint bars, the later ones weigh the earlier: a row is accepted in
+    proportion to the probability that the model gives to what is allowed later, relative to the
+    largest that was met. After 85 candidates a row takes one of the last 64 by these weights.
+    Constraints may take 1365 candidates.
 
     Returns
     -------
-    token_ids : ndarray of shape (n_rows, n_digits)
-    uniforms : ndarray of shape (n_rows, n_columns)
+    DataFrame of shape (n_rows, n_columns)
+
+    Raises
+    ------
+    ValueError
+        Where rows that meet the constraints are not found; it tells the rate of acceptance.
     """
     order = order_for(order, request)
-    n_rows = len(request.rows)
-    token_ids = np.empty((n_rows, model.layout.n_digits), dtype=np.int64)
-    uniforms = np.empty((n_rows, model.n_columns))
+    constraints = request.constraints
+    possible = [rule for each in constraints if (rule := each.possible(tokenizer)) is not None]
+    weigh = bool(constraints) or (request.exact and len(request.allowed) > 1)
+    rounds: tuple[int, ...] = (1,)
+    if weigh:
+        rounds = _CANDIDATES + (_FOR_CONSTRAINTS if constraints else ())
     random = np.random.default_rng([seed, 1])
-    pending = np.arange(n_rows)
-    weigh = request.exact and len(request.allowed) > 1
-    for number, candidates in enumerate(_CANDIDATES if weigh else (1,)):
-        chosen = np.repeat(pending, candidates)
-        wanted = request.wanted(chosen)
-        parts = list(
-            sample_tokens(
-                model,
-                len(chosen),
-                seed=seed + number,
-                order=order,
-                precision=precision,
-                temperature=temperature,
-                wanted=wanted,
+    pending = np.arange(len(request.rows))
+    met: list[tuple[npt.NDArray[np.int64], pd.DataFrame]] = []
+    tried, suited, bound = 0, 0, 0.0
+    for number, candidates in enumerate(rounds):
+        left = []
+        if weigh:
+            candidates = max(candidates, -(-_PILOT // len(pending)))
+        if number + 1 == len(rounds) and constraints:  # few rows may take many candidates
+            candidates = max(candidates, _TRIED // len(pending))
+        for start in range(0, len(pending), max(_ROWS // candidates, 1)):
+            part = pending[start : start + max(_ROWS // candidates, 1)]
+            chosen = np.repeat(part, candidates)
+            wanted = request.wanted(chosen)
+            wanted.possible = possible
+            ids, numbers = _joined(
+                sample_tokens(
+                    model,
+                    len(chosen),
+                    seed=int(np.random.default_rng([seed, number, start]).integers(2**31)),
+                    order=order,
+                    precision=precision,
+                    temperature=temperature,
+                    wanted=wanted,
+                )
             )
-        )
-        ids, numbers = (np.concatenate(part) for part in zip(*parts, strict=True))
-        chances = wanted.chances.double().numpy().reshape(-1, candidates)
-        if not weigh:
-            taken = np.zeros(len(pending), dtype=np.int64)
-            found = np.ones(len(pending), dtype=bool)
-        elif number + 1 < len(_CANDIDATES):
-            accepted = random.random(chances.shape) < chances
-            found = np.asarray(accepted.any(1))
-            taken = accepted.argmax(1)
-        else:
-            # The least of exponential variables divided by weights: one drawn by the weights.
-            races = random.exponential(size=chances.shape) / np.maximum(chances, 1e-300)
-            found, taken = np.ones(len(pending), dtype=bool), races.argmin(1)
-        places = (np.arange(len(pending)) * candidates + taken)[found]
-        token_ids[pending[found]], uniforms[pending[found]] = ids[places], numbers[places]
-        pending = pending[~found]
+            chances = wanted.chances.double().numpy()
+            frame = None
+            if constraints:
+                frame = request.restore(tokenizer.decode(ids, numbers), tokenizer, chosen)
+                holds = np.logical_and.reduce([each.holds(frame) for each in constraints])
+                chances = chances * holds
+                tried, suited = tried + len(chosen), suited + int(holds.sum())
+            chances = chances.reshape(-1, candidates)
+            if not weigh:
+                taken, found = np.zeros(len(part), dtype=np.int64), np.ones(len(part), dtype=bool)
+            elif number + 1 < len(rounds):
+                bound = max(bound, float(chances.max()))
+                accepted = random.random(chances.shape) * bound < chances
+                found, taken = np.asarray(accepted.any(1)), accepted.argmax(1)
+            else:
+                # The least of exponential variables divided by weights: one drawn by the weights.
+                races = random.exponential(size=chances.shape) / np.maximum(chances, 1e-300)
+                found = np.asarray(chances.any(1) | (not constraints))
+                taken = races.argmin(1)
+            places = (np.arange(len(part)) * candidates + taken)[found]
+            if frame is None:
+                frame = tokenizer.decode(ids[places], numbers[places])
+                frame = request.restore(frame, tokenizer, part[found])
+            else:
+                frame = frame.iloc[places]
+            met.append((part[found], frame))
+            left.append(part[~found])
+        pending = np.concatenate(left)
         if len(pending) == 0:
             break
-    return token_ids, uniforms
+        if constraints and suited == 0 and tried >= _TRIED:
+            break
+    if len(pending):
+        raise ValueError(
+            f"constraints {constraints} were not met for {len(pending)} of {len(request.rows)} "
+            f"rows: of {tried:,} that were drawn {suited:,} met them all ({suited / tried:.2%})."
+        )
+    drawn = pd.concat([frame for _, frame in met], ignore_index=True)
+    places = np.concatenate([rows for rows, _ in met])
+    return drawn.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
+
+
+def _joined(parts: Iterator[tuple[npt.NDArray[Any], Floats]]) -> tuple[npt.NDArray[Any], Floats]:
+    ids, numbers = zip(*parts, strict=True)
+    return np.concatenate(ids), np.concatenate(numbers)

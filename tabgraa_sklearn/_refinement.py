@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["refined"]
+__all__ = ["CANDIDATES", "chosen_candidates", "refined"]
 
 Floats = npt.NDArray[np.float64]
 
 _MOST = 4.0  # a density ratio counts as at most so many times the mean
 _BLOCK_ROWS = 16_384  # rows that are drawn and judged together
+CANDIDATES = 8  # rows of which one is chosen, where each row is asked for on its own
 _PER_ROW = 32  # rows drawn for each that is returned, at the most
 
 
@@ -69,6 +70,25 @@ def refined(
             yield kept.reset_index(drop=True)
     if verbose:
         print(f"refined: {report['drawn']:,} rows drawn for {n_samples:,}", flush=True)
+
+
+def chosen_candidates(scores: Floats, seed: int) -> npt.NDArray[np.int64]:
+    """Choose one of the candidates for each row, by their density ratios.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_rows, n_candidates)
+        Logarithms of the density ratios. A ratio counts as at most four times the mean.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+    """
+    ratio = np.exp(scores - scores.max())
+    ratio = np.minimum(ratio, _MOST * ratio.mean())
+    races = np.random.default_rng([seed, 1]).exponential(size=ratio.shape)
+    return (races / np.maximum(ratio, 1e-300)).argmin(1)
 
 
 def _block(n_samples: int) -> int:

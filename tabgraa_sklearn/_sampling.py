@@ -100,7 +100,7 @@ def _asked(wanted: Wanted | None, rows: slice, device: torch.device) -> Wanted |
         return None
     allowed = {column: mask.to(device) for column, mask in wanted.allowed.items()}
     tokens, chances = (part[rows].to(device) for part in (wanted.tokens, wanted.chances))
-    return Wanted(tokens, wanted.given, allowed, chances)
+    return Wanted(tokens, wanted.given, allowed, chances, wanted.possible)
 
 
 def _at_most(largest: int, bound: int) -> int:

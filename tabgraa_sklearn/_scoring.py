@@ -10,17 +10,65 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from ._backbone import CompactBackbone
 
-__all__ = ["N_FOLDS", "log_likelihood", "two_sample_score"]
+__all__ = ["N_FOLDS", "log_likelihood", "row_log_likelihood", "two_sample_score"]
 
 Floats = npt.NDArray[np.float64]
 
 N_FOLDS = 3
 _CELLS = 1 << 14  # cells that are scored at once, which bounds the memory
+
+
+def row_log_likelihood(
+    model: CompactBackbone,
+    token_ids: npt.NDArray[Any],
+    known: npt.NDArray[np.bool_],
+    order: list[int],
+    unseen: float,
+    n_orders: int | None = None,
+) -> Floats:
+    """Log-probability of the cells of rows that are known, whatever the others are.
+
+    Parameters
+    ----------
+    model : CompactBackbone
+    token_ids : ndarray of shape (n_rows, n_digits)
+        -1 marks a cell that has no token.
+    known : ndarray of shape (n_rows, n_columns)
+        Which cells count. They are read first, so that the others have no say.
+    order : list of n_columns int
+    unseen : float
+        What a known cell without a token counts.
+    n_orders : int, optional
+        The logarithm of the mean probability over so many random orders instead.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), in nats
+    """
+    patterns, group = np.unique(known, axis=0, return_inverse=True)
+    random = np.random.default_rng(0)
+    total = np.zeros(len(token_ids))
+    for number, pattern in enumerate(patterns):
+        rows = np.flatnonzero(group.ravel() == number)
+        given = [column for column in order if pattern[column]]
+        rest = [column for column in order if not pattern[column]]
+        if not given:
+            continue
+        firsts = [given]
+        if n_orders is not None:
+            firsts = [random.permutation(given).tolist() for _ in range(n_orders)]
+        logs = [
+            log_likelihood(model, token_ids[rows], [*first, *rest], unseen)[:, given].sum(1)
+            for first in firsts
+        ]
+        total[rows] = logsumexp(logs, axis=0) - np.log(len(logs))
+    return total
 
 
 def log_likelihood(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names,
@@ -27,17 +27,18 @@ from sklearn.utils.validation import (
 from transformers import PretrainedConfig
 
 from ._alignment import OBJECTIVES, Aligner, AlignmentResult, RealRows
-from ._conditions import Request, parse_conditions, requests_of_cells
+from ._conditions import Request, check_constraints, parse_conditions, requests_of_cells
 from ._device import choose_device, choose_precision, private_torch_seed
 from ._features import to_features
 from ._frames import check_frame, to_frame
 from ._joining import as_column, assemble, check_lengths, cut, filled_cells, join_target
 from ._meeting import meet
 from ._prediction import cell_values, distributions, reduce_numbers
-from ._refinement import refined
+from ._random import generator
+from ._refinement import CANDIDATES, chosen_candidates, refined
 from ._rewards import log_odds, rewards, signal_kind
 from ._sampling import sample_tokens
-from ._scoring import N_FOLDS, log_likelihood, two_sample_score
+from ._scoring import N_FOLDS, row_log_likelihood, two_sample_score
 from ._supervised import (
     Interrupted,
     Supervised,
@@ -203,9 +204,6 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
     Fits that run in several threads of one process share torch's generator, so that their seeds
     give the same models only when they run one at a time; processes share nothing.
 
-    The log-likelihood of a row is that of its tokens: the cells of a number with many values are
-    intervals, so it is the probability of the interval, not a density.
-
     Examples
     --------
     >>> import pandas as pd
@@ -351,7 +349,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
                 "reward must be 'realism' or a callable where signal is a density model or outlier "
                 "detector; got 'indistinguishability'."
             )
-        random = _generator(self.random_state)
+        random = generator(self.random_state)
         seed = int(random.randint(2**31 - 1))
         going_on = self.warm_start and hasattr(self, "model_")
         if going_on:
@@ -408,6 +406,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         n_samples: int = 1,
         *,
         conditions: Any = None,
+        constraints: Any = None,
         random_state: int | np.random.RandomState | None = None,
         temperature: float = 1.0,
         batch_size: int | None = None,
@@ -425,6 +424,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             it, None being open; or shares, a dict of {value: share}, as in ``{"income": {"<=50K":
             0.5, ">50K": 0.5}}``. A DataFrame gives one row for each of its rows: cells that are
             there are kept, missing ones and other columns are drawn.
+        constraints : list of Constraint, default=None
+            What every row must meet, from :mod:`tabgraa_sklearn.constraints`: only combinations
+            that were seen, an inequality of two columns, or any predicate.
         random_state : int, RandomState instance or None, default=None
             The same seed gives the same rows, whatever the batch size. None: new rows at every
             call, and the same sequence of calls after the same seeded fit; copies loaded from
@@ -437,8 +439,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         refine : bool, default=False
             Whether fresh rows are accepted by the density ratio of the last fitted signal, at
             the most four times the mean, which brings the sample nearer to the table and draws
-            about four rows for each that is returned; `refinement_` has the numbers. Needs a fit
-            with rounds.
+            about four rows for each that is returned; `refinement_` has the numbers. With
+            conditions or constraints one of eight rows that meet them is chosen for each. Needs a
+            fit with rounds.
 
         Returns
         -------
@@ -450,14 +453,16 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If a parameter is out of range, or no row can meet `conditions`.
+            If a parameter is out of range, no row can meet `conditions`, or rows that meet the
+            `constraints` are not found; the message has the rate of acceptance.
         """
         seed = self._check_sampling(n_samples, random_state, temperature, batch_size, refine)
-        if conditions is not None:
-            if refine:
-                raise ValueError("The 'refine' parameter of sample must be False with conditions.")
-            asked = parse_conditions(conditions, int(n_samples), self._tokenizer, seed)
-            frame = self._fulfil(asked, seed=seed, temperature=float(temperature))
+        if conditions is not None or constraints:
+            given = {} if conditions is None else conditions
+            asked = parse_conditions(given, int(n_samples), self._tokenizer, seed)
+            for request in asked:
+                request.constraints = check_constraints(constraints or [], self._tokenizer)
+            frame = self._fulfil(asked, seed=seed, temperature=float(temperature), refine=refine)
             return self._container.restore(frame)
         frame = self._draw(
             int(n_samples),
@@ -552,7 +557,9 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             If the columns are not those of :meth:`fit`.
         """
         seed = self._check_sampling(1, random_state, temperature, None, False)
-        _check_parameter("n_draws", n_draws, Integral, lambda n: n >= 1, "an int of at least 1")
+        _check_parameter(
+            "n_draws", n_draws, Integral, lambda n: n >= 1, "an int of at least 1", "impute"
+        )
         frame = self._check_columns(X)
         container = to_frame(X)[1]
         asked = requests_of_cells(frame, self._tokenizer, fill=True)
@@ -654,7 +661,15 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             return result
         return result.iloc[:, places]
 
-    def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
+    def score_samples(
+        self,
+        X: Any,
+        *,
+        columns: Sequence[Hashable] | None = None,
+        missing: str = "value",
+        n_orders: int | None = None,
+        numbers: str = "density",
+    ) -> npt.NDArray[np.float64]:
         """Log-likelihood of each row, in nats.
 
         Parameters
@@ -662,37 +677,71 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         X : DataFrame or array-like of shape (n_rows, n_columns)
             The columns of :meth:`fit`. Where it was given `y`, that column may be there or
             not; without it, the likelihood is that of the other columns.
+        columns : list of column names, default=None
+            The likelihood of these columns alone, whatever the others are; a DataFrame need not
+            have the others then. None: of all.
+        missing : {"value", "marginal"}, default="value"
+            Whether a missing cell counts with the probability that it is missing, or not at all:
+            the likelihood is then that of the cells that are there.
+        n_orders : int, default=None
+            Every order of the columns factorises the likelihood in another way, and the model
+            gives another figure. None: the order in which rows are sampled. An int: the logarithm
+            of the mean likelihood over so many random orders, the same at every call; sensible
+            where `random_order_share` is above 0.
+        numbers : {"density", "interval"}, default="density"
+            A number with many values has a token for an interval. "interval" counts its
+            probability; "density" divides that by the interval's length: in steps of the column's
+            last place where it has one and the interval holds several (so that a whole number
+            counts with its own probability), else in its unit. Values that repeat often count
+            with their probability either way.
 
         Returns
         -------
         ndarray of shape (n_rows,), float64
-            A number with many values counts with the probability of the interval that its token
-            stands for, a number that was not seen with that of the nearest token. A category
-            that was not seen in fit counts with one part in the number
-            of rows fitted, plus one.
+            A number that was not seen counts as the nearest token. A category that was not seen
+            in fit counts with one part in the number of rows fitted, plus one.
 
         Raises
         ------
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If the columns are not those of :meth:`fit`.
+            If a parameter is out of range or the columns are not those of :meth:`fit`.
         """
         check_is_fitted(self, "model_")
-        frame = self._check_columns(X)
-        tokenizer, names = self._tokenizer, self.schema_.names
-        token_ids = np.zeros((len(frame), len(tokenizer.digit_sizes)), dtype=np.int64)
-        for name in frame.columns:
-            token_ids[:, tokenizer.digits(name)] = tokenizer.encode_column(
-                name, frame[name], unknown="mark"
+        where = "score_samples"
+        _check_choice("missing", missing, ("value", "marginal"), where)
+        _check_choice("numbers", numbers, ("density", "interval"), where)
+        if n_orders is not None:
+            _check_parameter(
+                "n_orders",
+                n_orders,
+                Integral,
+                lambda n: n >= 1,
+                "None or an int of at least 1",
+                where,
             )
-        # What was not given is read last, where it has no say, and is not counted.
-        n_given = frame.shape[1]
-        given = set(frame.columns)
-        order = sorted(self.column_order_, key=lambda column: names[column] not in given)
-        cells = log_likelihood(self.model_, token_ids, order, -math.log1p(self._n_rows))
-        total: npt.NDArray[np.float64] = cells[:, order[:n_given]].sum(1)
-        return total
+        frame = self._check_columns(X) if columns is None else self._some_columns(X, columns)
+        tokenizer = self._tokenizer
+        token_ids = np.zeros((len(frame), len(tokenizer.digit_sizes)), dtype=np.int64)
+        known = np.zeros((len(frame), len(self.schema_)), dtype=bool)
+        widths = np.zeros(len(frame))
+        for name in frame.columns:
+            ids = tokenizer.encode_column(name, frame[name], unknown="mark")
+            token_ids[:, tokenizer.digits(name)] = ids
+            there = frame[name].notna().to_numpy() | (missing == "value")
+            number = self.schema_.position(name)
+            known[:, number] = there
+            widths += np.where(there, tokenizer.codecs_[number].log_widths(ids), 0.0)
+        total = row_log_likelihood(
+            self.model_,
+            token_ids,
+            known,
+            self.column_order_,
+            -math.log1p(self._n_rows),
+            None if n_orders is None else int(n_orders),
+        )
+        return total - widths if numbers == "density" else total
 
     def score(self, X: Any, y: Any = None) -> float:
         """How hard rows of `X` and fresh samples are to tell apart.
@@ -864,7 +913,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
                 "The 'refine' parameter of sample must be False after a fit without rounds of "
                 "alignment: there is no signal. Fit with n_rounds of at least 1."
             )
-        random = self._random if random_state is None else _generator(random_state)
+        random = self._random if random_state is None else generator(random_state)
         return int(random.randint(2**31 - 1))
 
     def _draw(self, n_samples: int, **settings: Any) -> pd.DataFrame:
@@ -898,6 +947,18 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
 
         if not refine:
             return fresh(n_samples, seed)
+        self.refinement_ = {"drawn": 0, "returned": 0}
+        return refined(
+            fresh,
+            self._log_ratios(),
+            n_samples,
+            seed=seed,
+            report=self.refinement_,
+            verbose=int(self.verbose),
+        )
+
+    def _log_ratios(self) -> Callable[[pd.DataFrame], npt.NDArray[np.float64]]:
+        """Give a function of rows: the log density ratio by the signal as it is now."""
         signal, rounds, reward = self.signal_, self._rounds, self._reward
         digester = rounds.digester
         assert digester is not None
@@ -906,27 +967,32 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             scores = log_odds(signal, digester.feed(signal, frame))
             return rewards(signal, scores, reward, rounds.prior, rounds.slope)
 
-        self.refinement_ = {"drawn": 0, "returned": 0}
-        return refined(
-            fresh, score, n_samples, seed=seed, report=self.refinement_, verbose=int(self.verbose)
-        )
+        return score
 
-    def _fulfil(self, requests: list[Request], *, seed: int, temperature: float) -> pd.DataFrame:
+    def _fulfil(
+        self, requests: list[Request], *, seed: int, temperature: float, refine: bool = False
+    ) -> pd.DataFrame:
         """Draw the rows that are asked for."""
-        tokenizer = self._tokenizer
         frames, places = [], []
         for number, request in enumerate(requests):
-            ids, uniforms = meet(
+            part = meet(
                 self.model_,
-                request,
+                self._tokenizer,
+                request.repeated(CANDIDATES) if refine else request,
                 order=self.column_order_,
                 precision=getattr(torch, self.precision_),
                 temperature=temperature,
                 seed=int(np.random.default_rng([seed, 3, number]).integers(2**31)),
             )
-            frames.append(request.restore(tokenizer.decode(ids, uniforms), tokenizer))
+            if refine:
+                scores = self._log_ratios()(part).reshape(-1, CANDIDATES)
+                chosen = chosen_candidates(scores, seed + number)
+                part = part.iloc[np.arange(len(scores)) * CANDIDATES + chosen]
+            frames.append(part)
             places.append(request.rows)
         drawn = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+        if refine:
+            self.refinement_ = {"drawn": CANDIDATES * len(drawn), "returned": len(drawn)}
         drawn = drawn.iloc[np.argsort(np.concatenate(places), kind="stable")]
         return drawn.reset_index(drop=True)
 
@@ -959,6 +1025,25 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         if unknown:
             raise ValueError(f"X must have columns seen in fit, {list(names)}; unknown {unknown}.")
         return frame.drop(columns=[target], errors="ignore"), number
+
+    def _some_columns(self, X: Any, columns: Sequence[Hashable]) -> pd.DataFrame:
+        """Give some columns of `X`, which may lack the others."""
+        names = list(self.schema_.names)
+        if isinstance(columns, str) or not isinstance(columns, Sequence | np.ndarray | pd.Index):
+            raise ValueError(f"columns must be a list of column names; got {columns!r}.")
+        unknown = [name for name in columns if name not in names]
+        if unknown or len(columns) == 0 or len(set(columns)) < len(columns):
+            raise ValueError(
+                f"columns must be different columns seen in fit, {names}; got {list(columns)}."
+            )
+        frame, container = to_frame(X)
+        if container.kind == "array":
+            frame = self._check_columns(X)
+        check_frame(frame, min_rows=1)
+        lacking = [name for name in columns if name not in frame.columns]
+        if lacking:
+            raise ValueError(f"X must have the columns {list(columns)}; missing {lacking}.")
+        return frame[list(columns)]
 
     def _check_columns(self, X: Any) -> pd.DataFrame:
         """Give `X` as a frame with the fitted names; the column fitted as `y` may be missing."""
@@ -1015,25 +1100,27 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         return tags
 
 
-def _generator(random_state: int | np.random.RandomState | None) -> np.random.RandomState:
-    """Give a generator; None: a fresh one, where scikit-learn would take the caller's global."""
-    if random_state is None:
-        return np.random.RandomState()
-    return check_random_state(random_state)
-
-
 def _check_parameter(
     name: str,
     value: Any,
     kind: Any,
     holds: Callable[[Any], bool],
     requirement: str,
+    method: str = "sample",
     boolean: bool = False,
 ) -> None:
     """Raise a ValueError in scikit-learn's form: parameter, requirement, value got."""
     if (isinstance(value, bool) and not boolean) or not isinstance(value, kind) or not holds(value):
         raise ValueError(
-            f"The {name!r} parameter of sample must be {requirement}. Got {value!r} instead."
+            f"The {name!r} parameter of {method} must be {requirement}. Got {value!r} instead."
+        )
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...], method: str) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(
+            f"The {name!r} parameter of {method} must be one of {list(choices)}. Got {value!r} "
+            "instead."
         )
 
 

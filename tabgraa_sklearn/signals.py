@@ -193,7 +193,7 @@ def check_table(estimator: Any, X: pd.DataFrame, *, reset: bool) -> None:
 
 
 def small_steps_lightgbm(
-    n_rows: int, *, seed: int, n_jobs: int | None = None, n_estimators: int = 100
+    n_rows: int, *, seed: int, n_jobs: int | None = None
 ) -> lightgbm.LGBMClassifier:
     """Give a LightGBM classifier for small differences between two tables.
 
@@ -201,7 +201,7 @@ def small_steps_lightgbm(
     what holds over many rows.
     """
     return lightgbm.LGBMClassifier(
-        n_estimators=n_estimators,
+        n_estimators=100,
         num_leaves=15,
         learning_rate=0.06,
         min_child_samples=int(np.clip(n_rows // 200, 2, 100)),

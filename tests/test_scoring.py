@@ -147,6 +147,106 @@ def test_numbers_outside_the_range_count_as_the_nearest(fitted, table):
     np.testing.assert_allclose(fitted.score_samples(far), fitted.score_samples(end))
 
 
+# -- parameters of score_samples ---------------------------------------------------------------
+
+
+def test_a_density_integrates_to_one(tiny):
+    """Of a column without a last place: probability per unit."""
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"x": random.normal(size=4000) * np.pi, "kind": ["a", "b"] * 2000})
+    model = tiny(max_epochs=2, n_rounds=0).fit(table)
+    assert model.schema_["x"].grid is None
+    grid = np.linspace(table["x"].min(), table["x"].max(), 60_001)
+    for kind in ("a", "b"):
+        rows = pd.DataFrame({"x": grid, "kind": kind})
+        share = np.exp(model.score_samples(rows.head(1), columns=["kind"]))
+        density = np.exp(model.score_samples(rows))
+        assert np.trapezoid(density, grid) == pytest.approx(share[0], rel=0.01)
+
+
+def test_whole_numbers_count_with_their_own_probability(tiny):
+    random = np.random.default_rng(0)
+    # So spread that an interval holds many whole numbers.
+    table = pd.DataFrame({"n": random.integers(0, 200_000, 4000)})
+    model = tiny(max_epochs=2, n_rounds=0).fit(table)
+    rows = pd.DataFrame({"n": np.arange(table["n"].min(), table["n"].max() + 1)})
+    assert np.exp(model.score_samples(rows)).sum() == pytest.approx(1.0, abs=0.05)
+    assert np.exp(model.score_samples(rows, numbers="interval")).sum() > 10
+
+
+def test_scaling_a_column_shifts_densities_and_no_intervals(tiny):
+    random = np.random.default_rng(0)
+    x = random.gamma(2, size=3000) * np.e
+    near, far = pd.DataFrame({"x": x}), pd.DataFrame({"x": x * 1000})
+    one, other = (tiny(n_rounds=0).fit(part) for part in (near, far))
+    np.testing.assert_allclose(
+        one.score_samples(near) - other.score_samples(far), math.log(1000), atol=0.01
+    )
+    intervals = [m.score_samples(t, numbers="interval") for m, t in ((one, near), (other, far))]
+    np.testing.assert_allclose(*intervals, atol=0.01)
+
+
+def test_some_columns_are_scored_whatever_the_others_are(small):
+    rows = all_cells(small_table())
+    names = list(rows.columns)
+    for chosen in ([names[0]], names[1:], names[::-1]):
+        distinct = rows[chosen].drop_duplicates()
+        logs = small.score_samples(distinct, columns=chosen)
+        assert np.exp(logs).sum() == pytest.approx(1.0, abs=1e-9)
+        np.testing.assert_allclose(
+            small.score_samples(rows, columns=chosen).reshape(len(distinct), -1).mean(),
+            logs.mean(),
+        )
+    np.testing.assert_allclose(small.score_samples(rows, columns=names), small.score_samples(rows))
+
+
+def test_missing_cells_count_as_values_or_not_at_all(fitted, table):
+    whole = table.dropna().head(20)
+    holes = whole.assign(price=np.nan)
+    rest = [name for name in table.columns if name != "price"]
+    marginal = fitted.score_samples(holes, missing="marginal")
+    np.testing.assert_allclose(marginal, fitted.score_samples(whole, columns=rest))
+    assert (fitted.score_samples(holes) < marginal).all()
+    both = pd.concat([whole, holes], ignore_index=True)
+    np.testing.assert_allclose(
+        fitted.score_samples(both, missing="marginal"),
+        np.concatenate([fitted.score_samples(whole), marginal]),
+    )
+    nothing = whole.head(2).astype(object)
+    nothing[:] = None
+    assert (fitted.score_samples(nothing, missing="marginal") == 0).all()
+
+
+def test_the_mean_over_random_orders_is_a_distribution_too(small):
+    rows = all_cells(small_table())
+    logs = small.score_samples(rows, n_orders=5)
+    assert np.exp(logs).sum() == pytest.approx(1.0, abs=1e-9)
+    np.testing.assert_array_equal(logs, small.score_samples(rows, n_orders=5))
+    assert not np.allclose(logs, small.score_samples(rows), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"missing": "no"}, "'missing' parameter of score_samples must be one of"),
+        ({"numbers": 3}, "'numbers' parameter of score_samples must be one of"),
+        ({"n_orders": 0}, "'n_orders' parameter of score_samples must be None or an int"),
+        ({"columns": "price"}, "columns must be a list of column names; got 'price'"),
+        ({"columns": []}, "columns must be different columns seen in fit"),
+        ({"columns": ["nope"]}, r"columns must be different columns .*\['nope'\]"),
+        ({"columns": ["price", "price"]}, "columns must be different columns"),
+    ],
+)
+def test_bad_parameters_of_score_samples_are_told(fitted, table, settings, message):
+    with pytest.raises(ValueError, match=message):
+        fitted.score_samples(table, **settings)
+
+
+def test_columns_that_are_scored_must_be_there(fitted, table):
+    with pytest.raises(ValueError, match=r"missing \['price'\]"):
+        fitted.score_samples(table.drop(columns="price"), columns=["count", "price"])
+
+
 # -- with a target -----------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from tabgraa_sklearn import TabGRAASynthesizer
+from tabgraa_sklearn import TabGRAAImputer, TabGRAASynthesizer
 
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -13,7 +13,12 @@ EXPECTED_FAILURES = {
 
 
 @parametrize_with_checks(
-    [TabGRAASynthesizer(max_epochs=2, dropout=0.0, device="cpu")],
+    [
+        TabGRAASynthesizer(max_epochs=2, dropout=0.0, device="cpu"),
+        TabGRAAImputer(
+            TabGRAASynthesizer(max_epochs=2, dropout=0.0, n_rounds=0, device="cpu"), random_state=0
+        ),
+    ],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )
 def test_scikit_learn_check(estimator, check):

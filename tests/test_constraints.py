@@ -1,0 +1,170 @@
+"""Constraints at sampling: what holds for every row, and by which distribution."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_tiny
+
+from tabgraa_sklearn import _meeting
+from tabgraa_sklearn.constraints import Constraint, FixedCombinations, Inequality, Predicate
+
+
+def make_rows(n_rows=400, seed=0):
+    random = np.random.default_rng(seed)
+    city = random.integers(0, 4, n_rows)
+    start = pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, 300, n_rows), unit="D")
+    low = np.round(random.gamma(2, 20, n_rows), 2)
+    return pd.DataFrame(
+        {
+            "city": np.array(["Bern", "Chur", "Lyon", "Nice"])[city],
+            "country": np.array(["CH", "CH", "FR", "FR"])[city],
+            "start": start,
+            "end": start + pd.to_timedelta(random.integers(0, 60, n_rows), unit="D"),
+            "low": np.where(random.random(n_rows) < 0.1, np.nan, low),
+            "high": low + np.round(random.gamma(2, 10, n_rows), 2),
+            "grade": pd.Categorical(random.choice(list("abc"), n_rows), ordered=True),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return make_rows()
+
+
+@pytest.fixture(scope="module")
+def model(rows):
+    """So little learnt that hardly a row would meet anything by itself."""
+    return make_tiny(max_epochs=2, n_rounds=0).fit(rows)
+
+
+@pytest.fixture
+def all_three(rows):
+    return [
+        FixedCombinations(rows[["city", "country"]]),
+        Inequality("start", "end"),
+        Inequality("low", "high", strict=True),
+    ]
+
+
+def test_every_row_meets_all_constraints(model, rows, all_three):
+    free = model.sample(500, random_state=0)
+    assert not np.logical_and.reduce([each.holds(free) for each in all_three]).all()
+    drawn = model.sample(500, constraints=all_three, random_state=0)
+    assert len(drawn) == 500
+    assert (drawn.dtypes == rows.dtypes).all()
+    swiss = drawn["city"].isin(["Bern", "Chur"])
+    assert (drawn["country"].eq("CH") == swiss).all()
+    assert (drawn["start"] <= drawn["end"]).all()
+    both = drawn.dropna()
+    assert 0 < len(both) < 500
+    assert (both["low"] < both["high"]).all()
+
+
+def test_the_same_seed_gives_the_same_rows(model, all_three):
+    one, other = (model.sample(40, constraints=all_three, random_state=3) for _ in range(2))
+    pd.testing.assert_frame_equal(one, other)
+    assert not one.equals(model.sample(40, constraints=all_three, random_state=4))
+
+
+def test_masks_save_most_of_the_rows_that_would_be_refused(model, all_three, monkeypatch):
+    tried = []
+    draw = _meeting.sample_tokens
+
+    def count(backbone, n_samples, **settings):
+        tried[-1] += n_samples
+        return draw(backbone, n_samples, **settings)
+
+    monkeypatch.setattr(_meeting, "sample_tokens", count)
+    for masked in (True, False):
+        if not masked:
+            for kind in (FixedCombinations, Inequality):
+                monkeypatch.setattr(kind, "possible", Constraint.possible)
+        tried.append(0)
+        model.sample(2000, constraints=all_three, random_state=0)
+    assert tried[0] < 0.6 * tried[1]
+
+
+def test_rows_follow_the_model_among_those_that_meet_the_constraint():
+    """As rejection would: a mask alone would draw the first column as if nothing were asked."""
+    table = pd.DataFrame({"a": [0, 0, 0, 1] * 50, "b": [0, 0, 1, 0] * 50})
+    table = pd.concat([table, pd.DataFrame({"a": [1] * 150, "b": [1] * 150})], ignore_index=True)
+    model = make_tiny(max_epochs=30, n_rounds=0).fit(table)
+    free = model.sample(40_000, random_state=0)
+    expected = free[free["a"] <= free["b"]].value_counts(normalize=True)
+    drawn = model.sample(20_000, constraints=[Inequality("a", "b")], random_state=1)
+    found = drawn.value_counts(normalize=True)
+    for pair, share in expected.items():
+        assert found[pair] == pytest.approx(share, abs=5 * np.sqrt(share / 10_000))
+
+
+def test_conditions_and_constraints_together(model, all_three):
+    given = {"city": "Lyon", "end": pd.Timestamp("2024-03-01")}
+    drawn = model.sample(60, conditions=given, constraints=all_three, random_state=0)
+    assert (drawn["country"] == "FR").all()
+    assert (drawn["end"] == given["end"]).all()
+    assert (drawn["start"] <= drawn["end"]).all()
+    asked = pd.DataFrame({"high": [30.0, 55.5, 80.0], "city": ["Bern", None, "Nice"]})
+    drawn = model.sample(conditions=asked, constraints=all_three, random_state=0)
+    assert drawn["high"].tolist() == [30.0, 55.5, 80.0]
+    assert drawn["city"].iloc[0] == "Bern"
+    assert drawn["country"].iloc[0] == "CH"
+    assert ((drawn["low"] < drawn["high"]) | drawn["low"].isna()).all()
+
+
+def test_a_predicate_is_met_by_drawing_again(model):
+    rare = Predicate(lambda frame: (frame["grade"] == "a") & (frame["high"] > 80), name="rare")
+    drawn = model.sample(30, constraints=[rare], random_state=0)
+    assert len(drawn) == 30
+    assert rare.holds(drawn).all()
+
+
+def test_what_is_never_met_is_told_with_the_rate(model):
+    never = Predicate(lambda frame: frame["high"] < 0, name="below zero")
+    with pytest.raises(ValueError, match=r"below zero.*not met for 2 of 2 rows.*0 met.*0\.00%"):
+        model.sample(2, constraints=[never], random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        (Inequality("start", "end"), "must be a list of constraints; got Inequality"),
+        ([lambda frame: frame], "must hold objects of tabgraa_sklearn.constraints"),
+        ([Inequality("start", "nope")], r"names unknown columns \['nope'\]"),
+        ([Inequality("city", "end")], "names 'city', which holds no numbers or times"),
+        ([Inequality("low", "end")], "compares columns of dtypes"),
+        ([Predicate(lambda frame: [True])], "one bool for each of 256 rows"),
+        (
+            [FixedCombinations(pd.DataFrame({"city": ["Oslo"], "country": ["NO"]}))],
+            "no combination that fit has seen",
+        ),
+    ],
+)
+def test_bad_constraints_are_told(model, constraints, message):
+    with pytest.raises(ValueError, match=message):
+        model.sample(constraints=constraints)
+
+
+def test_refined_rows_meet_constraints_too(rows):
+    model = make_tiny(n_rounds=1, align_pool_size=64).fit(rows)
+    inequality = Inequality("start", "end")
+    drawn = model.sample(50, refine=True, constraints=[inequality], random_state=0)
+    assert inequality.holds(drawn).all()
+    assert model.refinement_ == {"drawn": 400, "returned": 50}
+
+
+def test_constraints_say_what_they_need():
+    with pytest.raises(ValueError, match="at least one row and two columns"):
+        FixedCombinations(pd.DataFrame({"a": [1]}))
+    with pytest.raises(ValueError, match="needs a function"):
+        Predicate("a > 1")
+    assert "a" in repr(Inequality("a", "b", strict=True))
+
+
+def test_missing_cells_are_values_of_combinations_and_meet_inequalities():
+    seen = pd.DataFrame({"a": ["x", None], "b": pd.array([1, None], dtype="Int64")})
+    fixed = FixedCombinations(seen)
+    other = pd.DataFrame({"a": ["x", None, None], "b": pd.array([1, None, 1], dtype="Int64")})
+    assert fixed.holds(other).tolist() == [True, True, False]
+    pairs = pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": [2.0, 1.0, np.nan]})
+    assert Inequality("b", "a").holds(pairs).tolist() == [False, True, True]

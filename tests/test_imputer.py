@@ -1,0 +1,136 @@
+"""The transformer that fills missing cells."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_table, make_tiny
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from tabgraa_sklearn import TabGRAAImputer, TabGRAASynthesizer
+
+
+def imputer(**params):
+    return TabGRAAImputer(make_tiny(max_epochs=3, n_rounds=0), **{"random_state": 0, **params})
+
+
+def with_holes(table, share=0.3, seed=1):
+    holes = np.random.default_rng(seed).random(table.shape) < share
+    return table.mask(holes), holes
+
+
+@pytest.fixture(scope="module")
+def filled():
+    table, holes = with_holes(make_table(200))
+    fitted = imputer().fit(table)
+    return table, holes, fitted, fitted.transform(table)
+
+
+def test_missing_cells_are_filled_and_given_ones_untouched(filled):
+    table, _, _, result = filled
+    assert not result.isna().any().any()
+    assert list(result.columns) == list(table.columns)
+    for name in table.columns:
+        given = table[name].notna()
+        assert result[name][given].tolist() == table[name][given].tolist()
+    assert set(result["name"]) <= {"ann", "bob", "cid", "dee"}
+    assert isinstance(result["group"].dtype, pd.CategoricalDtype)
+
+
+def test_the_same_rows_are_filled_alike_at_every_call(filled):
+    table, _, fitted, result = filled
+    pd.testing.assert_frame_equal(fitted.transform(table), result)
+    pd.testing.assert_frame_equal(imputer().fit_transform(table), result)
+    pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(fitted)).transform(table), result)
+    other = imputer(random_state=1).fit_transform(table)
+    assert not other.equals(result)
+
+
+def test_the_index_stays_and_other_tables_can_be_filled(filled):
+    _, _, fitted, _ = filled
+    fresh, _ = with_holes(make_table(30, seed=9), seed=5)
+    fresh.index = [f"row {i}" for i in range(30)]
+    result = fitted.transform(fresh)
+    assert result.index.equals(fresh.index)
+    assert not result.isna().any().any()
+
+
+def test_several_draws_are_at_hand(filled):
+    table, _, fitted, _ = filled
+    draws = fitted.synthesizer_.impute(table, n_draws=3, random_state=0)
+    assert len(draws) == 3
+    assert not draws[0].equals(draws[1])
+
+
+def test_filled_cells_follow_the_others():
+    """What depends on a column without holes is filled by it, where a mode would not be."""
+    random = np.random.default_rng(0)
+    kind = random.integers(0, 3, 900)
+    table = pd.DataFrame({"kind": np.array(["a", "b", "c"])[kind], "size": kind * 10.0})
+    holes = random.random(900) < 0.4
+    given = table.assign(size=table["size"].mask(holes))
+    model = TabGRAAImputer(make_tiny(max_epochs=40, n_rounds=0), random_state=0)
+    result = model.fit_transform(given)
+    right = result["size"][holes] == table["size"][holes]
+    assert right.mean() > 0.9
+
+
+def test_in_a_pipeline_and_a_column_transformer(filled):
+    table, _, _, _ = filled
+    y = make_table(200)["group"] == "high"
+    parts = ColumnTransformer(
+        [("numbers", make_pipeline(imputer(), StandardScaler()), ["count", "price"])],
+        remainder=make_pipeline(imputer(), OneHotEncoder()),
+    )
+    pipeline = make_pipeline(parts, LogisticRegression()).fit(table.drop(columns="group"), y)
+    assert pipeline.predict(table.drop(columns="group")).shape == (200,)
+    names = parts.named_transformers_["numbers"][0].get_feature_names_out()
+    assert names.tolist() == ["count", "price"]
+
+
+def test_the_output_can_be_set(filled):
+    table, _, _, _ = filled
+    array = table[["count", "price"]].to_numpy()
+    plain = imputer().fit(array)
+    assert isinstance(plain.transform(array), np.ndarray)
+    framed = imputer().set_output(transform="pandas").fit(array)
+    result = framed.transform(array)
+    assert isinstance(result, pd.DataFrame)
+    assert list(result.columns) == ["x0", "x1"]
+    assert not result.isna().any().any()
+
+
+def test_a_column_without_any_cell_stays_missing():
+    table = pd.DataFrame({"a": [1.0, 2.0, None] * 20, "b": [None] * 60})
+    result = imputer().fit_transform(table)
+    assert result["a"].notna().all()
+    assert result["b"].isna().all()
+
+
+def test_bad_input_is_told(filled):
+    table, _, fitted, _ = filled
+    with pytest.raises(NotFittedError):
+        TabGRAAImputer().transform(table)
+    with pytest.raises(ValueError, match="missing"):
+        fitted.transform(table.drop(columns="price"))
+    with pytest.raises(ValueError, match="'temperature' parameter of TabGRAAImputer"):
+        TabGRAAImputer(temperature=-1.0).fit(table)
+    with pytest.raises(ValueError, match="'synthesizer' parameter of TabGRAAImputer"):
+        TabGRAAImputer("model").fit(table)
+
+
+def test_the_default_learns_without_rounds():
+    table, _ = with_holes(make_table(60))
+    fitted = (
+        TabGRAAImputer(random_state=0)
+        .set_params(synthesizer=TabGRAASynthesizer(max_epochs=1))
+        .fit(table)
+    )
+    assert fitted.synthesizer_.n_rounds_ == 0
+    assert fitted.synthesizer_.random_state is not None
+    assert fitted.synthesizer.random_state is None
