@@ -65,18 +65,19 @@ COMBINED = WeightedSignal(
     weights=[1.0, 0.3, 0.1],
 )
 # As published: halves of equal members, the whole row, no finite optimum, no trust region.
-NAIVE = {"target": False, "proportionate": False, "trust": 0.0}
+NAIVE = {"target": False, "proportionate": False, "trust": 0.0, "match": False}
+UNMATCHED = {"match": False}  # else a gain could be that of marginal frequencies alone
 VARIANTS = {
     "none": Variant("objective"),
     "tabgraa": Variant("objective"),
     "tabgraa-sigmoid": Variant("objective", {"objective": "tabgraa-sigmoid"}),
     "tabgraa as published": Variant("objective", row(), NAIVE),
     "tabgraa, row credit": Variant("objective", row()),
-    "dpo": Variant("objective", row(objective="dpo", beta=0.1)),
-    "kto": Variant("objective", row(objective="kto", beta=0.1)),
-    "npo": Variant("objective", row(objective="npo", beta=0.1)),
-    "ipo": Variant("objective", row(objective="ipo", beta=1.0)),
-    "sft": Variant("objective", {"objective": "sft"}),
+    "dpo": Variant("objective", row(objective="dpo", beta=0.1), UNMATCHED),
+    "kto": Variant("objective", row(objective="kto", beta=0.1), UNMATCHED),
+    "npo": Variant("objective", row(objective="npo", beta=0.1), UNMATCHED),
+    "ipo": Variant("objective", row(objective="ipo", beta=1.0), UNMATCHED),
+    "sft": Variant("objective", {"objective": "sft"}, UNMATCHED),
     "reward: classifier": Variant("reward", {"signal": TwoSampleClassifier(random_state=0)}),
     "reward: distance": Variant("reward", {"signal": ClosestRecordDistance(random_state=0)}),
     "reward: density": Variant("reward", {"signal": GaussianMixture(8, random_state=0)}),
@@ -84,8 +85,11 @@ VARIANTS = {
     "reward: combination": Variant("reward", {"signal": COMBINED}),
     "reward: indistinguishability": Variant("reward", {"reward": "indistinguishability"}),
     "one pool for both": Variant("separation", fields={"separate": False}),
-    "random scores": Variant("control", {"signal": DummyClassifier(strategy="stratified")}),
-    "random groups": Variant("control", shuffled=True),
+    "random scores": Variant(
+        "control", {"signal": DummyClassifier(strategy="stratified")}, UNMATCHED
+    ),
+    "random groups": Variant("control", fields=UNMATCHED, shuffled=True),
+    "random groups, marginals matched": Variant("control", shuffled=True),
     "no target": Variant("ablation", fields={"target": False}),
     "halves of equal members": Variant("ablation", fields={"proportionate": False}),
     "marginals not matched": Variant("ablation", fields={"match": False}),
@@ -219,11 +223,12 @@ class changed:
                 for key, value in variant.fields.items():
                     setattr(self, key, value)
 
-            def _credit(self, *args: Any) -> Any:
-                credit = super()._credit(*args)
+            def _align(
+                self, model: Any, reference: Any, pool: Any, credit: Any, *rest: Any
+            ) -> None:
                 if variant.shuffled:
-                    np.random.default_rng(0).shuffle(credit)
-                return credit
+                    credit = np.random.default_rng(0).permutation(credit)
+                super()._align(model, reference, pool, credit, *rest)
 
         def never(judged: dict[str, Any], before: dict[str, Any]) -> bool:
             """Find no round worse, so that the last one is kept; note what the rule says."""

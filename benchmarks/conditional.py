@@ -125,7 +125,7 @@ def within_strata(table: tables.Table, drawn: pd.DataFrame, strata: list[str], s
                 )
             )
             sizes.append(len(real))
-    return float(np.average(scores, weights=sizes))
+    return float(np.average(scores, weights=sizes)) if sizes else float("nan")
 
 
 def imputation_errors(
@@ -137,7 +137,7 @@ def imputation_errors(
         holes = taken[:, number] & table.test[name].notna().to_numpy()
         truth, found = table.test.loc[holes, name], imputed.loc[holes, name]
         if name in table.categorical:
-            wrong.append((truth.astype(str) != found.astype(str)).mean())
+            wrong.append((_labels(truth) != _labels(found)).mean())
         else:
             scale = table.train[name].std()
             errors.append(np.sqrt((((found - truth) / scale) ** 2).mean()))
@@ -145,6 +145,12 @@ def imputation_errors(
         float(np.mean(wrong)) if wrong else float("nan"),
         float(np.mean(errors)) if errors else float("nan"),
     )
+
+
+def _labels(cells: pd.Series) -> pd.Series:
+    """Give cells as texts, 1.0 as 1."""
+    numbers = pd.to_numeric(cells, errors="coerce")
+    return numbers.where(numbers.notna(), cells.astype(str)).astype(str)
 
 
 def auc(truth: pd.Series, chances: pd.DataFrame) -> float:

@@ -47,12 +47,10 @@ Floats = npt.NDArray[np.float64]
 
 OBJECTIVES = ("tabgraa", "tabgraa-sigmoid", "dpo", "kto", "npo", "ipo", "sft")
 
-_DEFAULT_SIGNAL = {
-    "n_estimators": 100,
-    "learning_rate": 0.03,
-    "num_leaves": 127,
-    "min_child_samples": 30,
-}
+# Of the default signal: many leaves, for what it says counts as far as it holds on unseen rows.
+_LARGE_TREES = {"num_leaves": 127, "min_child_samples": 30}
+_OF_WHOLE_ROWS = {**_LARGE_TREES, "n_estimators": 200, "learning_rate": 0.06}
+_OF_ONE_MORE_CELL = {**_LARGE_TREES, "n_estimators": 100, "learning_rate": 0.03}
 _MOST_CREDIT = 1.5  # nats by which one round may move a part of a row
 _BATCH_ROWS = 512
 _JUDGE_ROWS = 10_000  # of each kind that the judge learns from, at the most
@@ -120,7 +118,8 @@ class AlignmentResult:
     n_rounds : int
         Rounds that were run.
     stop_reason : str
-        "n_rounds", "no improvement", "indistinguishable", "too few rows" or "interrupted".
+        "n_rounds", "no improvement", "indistinguishable" (the signal tells nothing that holds on
+        held-out rows for sure), "too few rows" or "interrupted".
     signal : estimator
         The signal, fitted against the model that was kept.
     prior : float
@@ -184,7 +183,7 @@ class Aligner:
     order : list of int
         The columns in the order in which they are drawn.
     signal : estimator or None
-        None: LightGBM with few leaves and slow steps.
+        None: LightGBM; a chain of them where cells are credited.
     reward : {"realism", "indistinguishability"} or callable
     objective : str
         One of `OBJECTIVES`.
@@ -255,7 +254,8 @@ class Aligner:
         )
         if len(train.frame) < 2:
             raise ValueError("signal forgets all rows of the table; at least two must remain.")
-        if len(held_out.frame) == 0:  # all of the few are forgotten
+        self._has_unseen = len(held_out.frame) > 0
+        if not self._has_unseen:  # all of the few are forgotten
             held_out = train
         self._train_numbers = self._digester.numbers(train.frame)
         by_cell = self.credit == "cell" and self.objective.startswith("tabgraa")
@@ -286,11 +286,11 @@ class Aligner:
                     result.stop_reason = "no improvement"
                     break
             model.load_state_dict(best.state)
+            signal, prior = self._fit_signal(self._generate(model), train)
             pool = self._generate(model)
-            result.signal, result.prior = self._fit_signal(pool, train)
-            pool = self._generate(model)
-            on_real, on_fresh = self._on_unseen(result.signal, held_out, pool)
-            result.slope = self._slope(result.signal, on_real, on_fresh, pool)
+            on_real, on_fresh = self._on_unseen(signal, held_out, pool)
+            result.slope = self._slope(signal, on_real, on_fresh, pool)
+            result.signal, result.prior = signal, prior
             of_best = result.history[result.best_round]
             if math.isnan(of_best["signal_auc"]):
                 of_best["signal_auc"] = _auc(on_real, on_fresh)
@@ -324,7 +324,7 @@ class Aligner:
         else:
             values = self._values(fitting, scoring, train, held_out, before)
         reward = values[:, -1]
-        if float(np.ptp(reward)) < 1e-9:
+        if float(np.ptp(reward)) < 1e-9 and self.objective != "sft":
             return None
         credit = np.diff(values, axis=1, prepend=0.0)
         bound = _MOST_CREDIT * len(self.order) / len(self._units)
@@ -355,6 +355,7 @@ class Aligner:
         seed = self._seeds()
         if self.signal is None:
             signal = self._default_signal(len(real) + len(pool.frame), seed)
+            signal.set_params(**_OF_WHOLE_ROWS)
         else:
             signal = clone(self.signal)
             _seed(signal, seed)
@@ -368,7 +369,7 @@ class Aligner:
 
     def _default_signal(self, n_rows: int, seed: int) -> LGBMClassifier:
         n_jobs = self.n_jobs or torch.get_num_threads()
-        return small_steps_lightgbm(n_rows, seed=seed, n_jobs=n_jobs).set_params(**_DEFAULT_SIGNAL)
+        return small_steps_lightgbm(n_rows, seed=seed, n_jobs=n_jobs)
 
     def _on_unseen(self, signal: Any, held_out: RealRows, pool: Pool) -> tuple[Floats, Floats]:
         """What a signal says of held-out real rows and of a pool."""
@@ -382,7 +383,7 @@ class Aligner:
         """
         if self.reward != "realism" or signal_kind(signal) != "classifier":
             return 1.0
-        if forgotten(self.signal, fresh.frame).any():
+        if not self._has_unseen or forgotten(self.signal, fresh.frame).any():
             return 1.0
         return sure_slope(on_real, on_fresh)
 
@@ -391,8 +392,9 @@ class Aligner:
     ) -> Floats:
         """Log density ratio of each beginning of a scored row, by the default signal."""
         real = self._train_numbers
+        classifier = self._default_signal(len(real) + len(fitting.numbers), self._seeds())
         on_pool, on_real = chained_log_odds(
-            self._default_signal(len(real) + len(fitting.numbers), self._seeds()),
+            classifier.set_params(**_OF_ONE_MORE_CELL),
             real,
             fitting.numbers,
             [scoring.numbers, self._digester.numbers(held_out.frame)],

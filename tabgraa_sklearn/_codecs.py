@@ -251,7 +251,10 @@ class Quantiles(Codec):
         cells = np.where(is_cell, ids[:, 0] * self.n_levels + ids[:, 1], 0)
         n_cells = self.n_bins * self.n_levels
         low, high = (self.unrank((cells + k) / n_cells) for k in (0, 1))
-        least = np.finfo(np.float64).tiny if self.column.grid is None else 1.0
+        # No number has neighbours nearer than its last bit, or its last place.
+        least: Any = 1.0
+        if self.column.grid is None:
+            least = np.spacing(np.maximum(np.abs(low), np.abs(high)))
         widths = np.maximum((high - low).astype(np.float64), least)
         return np.where(is_cell, np.log(widths) - np.log(self.factor), 0.0)
 

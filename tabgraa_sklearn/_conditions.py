@@ -55,6 +55,8 @@ class Request:
     exact : bool
         Whether rows are drawn again where columns with allowed tokens are several, so that
         their joint distribution is right.
+    alike : bool
+        Whether the same is asked of every row.
     constraints : list of Constraint
         What the finished rows must meet.
     """
@@ -67,6 +69,7 @@ class Request:
     limits: dict[Hashable, tuple[Any, Any]] = field(default_factory=dict)
     choices: dict[Hashable, npt.NDArray[Any]] = field(default_factory=dict)
     exact: bool = True
+    alike: bool = True
     constraints: list[Constraint] = field(default_factory=list)
 
     def wanted(self, chosen: npt.NDArray[np.int64]) -> Wanted:
@@ -75,7 +78,7 @@ class Request:
             torch.from_numpy(self.tokens[chosen].astype(np.int64)),
             self.given,
             {column: torch.from_numpy(mask) for column, mask in self.allowed.items()},
-            torch.ones(len(chosen)),
+            torch.ones(len(chosen), dtype=torch.float64),
         )
 
     def repeated(self, times: int) -> Request:
@@ -138,6 +141,8 @@ def parse_conditions(
                 f"DataFrame of given cells; got {type(conditions).__name__}."
             )
         frame, _ = to_frame(conditions)
+        if len(frame) == 0:
+            raise ValueError("conditions must have at least one row; got none.")
         if n_samples not in (1, len(frame)):
             raise ValueError(
                 f"n_samples must be 1 or the number of rows of conditions, {len(frame)}; got "
@@ -236,6 +241,7 @@ def requests_of_cells(
                 {column: mask for column, mask in allowed.items() if column not in given},
                 frame.iloc[rows][names].reset_index(drop=True),
                 exact=not fill,
+                alike=False,
             )
         )
     return requests

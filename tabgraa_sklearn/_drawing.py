@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ._attention import CellCache
 from ._backbone import CompactBackbone
-from .constraints import Possible
+from ._possible import Possible
 
 __all__ = ["OutputTables", "Wanted", "draw_rows"]
 
@@ -165,7 +165,7 @@ def _follow(
                 allowed = wanted.allowed.get(column)
                 sequence = prefix if shared else None
                 possible = _possible(
-                    model, wanted.possible, column, order[:step], token_ids[rows], sequence
+                    model, wanted.possible, column, order[:step], token_ids, rows, sequence
                 )
             first, level, chance = _draw_cell(
                 model,
@@ -236,18 +236,18 @@ def _draw_cell(
     digit = int(model.layout.first[column])
     weights, bias = tables[0]
     tokens = model.vocabulary.slot(column)
-    logits = (states @ weights[tokens].T).to(bias.dtype) + bias[tokens]
+    logits = _tempered((states @ weights[tokens].T).to(bias.dtype) + bias[tokens], temperature)
     chance = None
     if allowed is not None or possible is not None:
         share = torch.ones_like(logits)
         if allowed is not None:
-            share = share * _allowed_share(model, states, column, tables, allowed)
+            share = share * _allowed_share(model, states, column, tables, temperature, allowed)
         if possible is not None:
             share[: len(possible)] *= possible
         chance = (logits.softmax(-1) * share).sum(-1)
         chance = chance if prefix is None else chance[prefix]
         logits = logits + torch.where((share > 0).any(-1, keepdim=True), share, 1.0).log()
-    first = _read_off(logits, uniforms[:, digit], temperature, prefix)
+    first = _read_off(logits, uniforms[:, digit], prefix)
     if model.layout.second[column] < 0:
         return first, torch.zeros_like(first), chance
     weights, bias = tables[1]
@@ -255,13 +255,15 @@ def _draw_cell(
     own = states if prefix is None else states[prefix]
     index = first + model.first_start[column]
     inner = model.level_states(own, index)
-    logits = (inner @ weights[tokens].T).to(bias.dtype) + bias[tokens]
+    logits = _tempered((inner @ weights[tokens].T).to(bias.dtype) + bias[tokens], temperature)
     barred = model.barred(column, first)
     if barred is not None:
         logits = logits.masked_fill(barred < 0, -math.inf)
     if allowed is not None:
-        logits = logits.masked_fill(~allowed[first] & model.opens[index][:, None], -math.inf)
-    level = _read_off(logits, uniforms[:, digit + 1], temperature)
+        # Of a row that is lost, with nothing allowed, any level will do.
+        open_ = model.opens[index] & allowed[first].any(1)
+        logits = logits.masked_fill(~allowed[first] & open_[:, None], -math.inf)
+    level = _read_off(logits, uniforms[:, digit + 1])
     return first, level * model.opens[index], chance
 
 
@@ -271,6 +273,7 @@ def _possible(
     column: int,
     drawn: list[int],
     token_ids: Tensor,
+    rows: Tensor,
     prefix: Tensor | None,
 ) -> Tensor | None:
     """Say which first digits of a column can meet all constraints, (n_sequences, size)."""
@@ -279,9 +282,9 @@ def _possible(
         return None
     if prefix is not None:  # one row of each beginning
         some = torch.zeros(int(prefix.max()) + 1, dtype=torch.long, device=prefix.device)
-        some[prefix] = torch.arange(len(prefix), device=prefix.device)
-        token_ids = token_ids[some]
-    first = token_ids[:, model.layout.first].cpu().numpy()
+        some[prefix] = rows
+        rows = some
+    first = token_ids[rows][:, model.layout.first].cpu().numpy()
     masks = [
         rule.mask(column, {c: first[:, c] for c in drawn if c in rule.columns()}, len(first))
         for rule in rules
@@ -294,6 +297,7 @@ def _allowed_share(
     states: Tensor,
     column: int,
     tables: OutputTables,
+    temperature: float,
     allowed: Tensor,
 ) -> Tensor:
     """Probability that what follows each first token is allowed, (n_states or 1, size)."""
@@ -311,7 +315,7 @@ def _allowed_share(
     for token in part.nonzero()[:, 0]:  # few: the ends of a range, the bins of a set
         index = (token + model.first_start[column]).expand(len(states))
         inner = model.level_states(states, index)
-        logits = (inner @ weights[tokens].T).to(bias.dtype) + bias[tokens]
+        logits = _tempered((inner @ weights[tokens].T).to(bias.dtype) + bias[tokens], temperature)
         logits = logits.masked_fill(~possible[token], -math.inf)
         share[:, token] = (logits.softmax(-1) * allowed[token]).sum(-1)
     return share
@@ -366,21 +370,23 @@ def _split(branch: _Branch, most: int) -> list[_Branch]:
     return groups
 
 
-def _read_off(
-    logits: Tensor, uniforms: Tensor, temperature: float = 1.0, rows: Tensor | None = None
-) -> Tensor:
+def _tempered(logits: Tensor, temperature: float) -> Tensor:
+    """Divide logits by a temperature, relative to the largest, so that none overflows."""
+    if temperature == 1.0:
+        return logits
+    return (logits - logits.amax(-1, keepdim=True)) / min(max(temperature, 1e-30), 1e30)
+
+
+def _read_off(logits: Tensor, uniforms: Tensor, rows: Tensor | None = None) -> Tensor:
     """Index of each uniform number on the cumulative distribution of its logits.
 
     Parameters
     ----------
     logits : Tensor of shape (n_distributions, size)
     uniforms : Tensor of shape (batch,)
-    temperature : float
     rows : Tensor of shape (batch,), optional
         Which distribution each number belongs to; None: one each.
     """
-    if temperature != 1.0:  # relative to the largest logit, so that no temperature overflows
-        logits = (logits - logits.amax(-1, keepdim=True)) / min(max(temperature, 1e-30), 1e30)
     cumulative = logits.softmax(-1).cumsum(-1)
     if rows is not None:
         cumulative = cumulative[rows]

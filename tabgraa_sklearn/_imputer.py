@@ -88,20 +88,20 @@ class TabGRAAImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         random = generator(self.random_state)
         synthesizer = self.synthesizer
         synthesizer = TabGRAASynthesizer(n_rounds=0) if synthesizer is None else clone(synthesizer)
-        seed = int(random.randint(2**31 - 1))
-        if synthesizer.random_state is None and self.random_state is not None:
-            synthesizer.set_params(random_state=seed)
+        own = synthesizer.get_params()
+        if own.get("random_state", 0) is None and self.random_state is not None:
+            synthesizer.set_params(random_state=int(random.randint(2**31 - 1)))
         synthesizer.fit(X)
         self.synthesizer_ = synthesizer
         self.n_features_in_ = synthesizer.n_features_in_
         self.__dict__.pop("feature_names_in_", None)
         if hasattr(synthesizer, "feature_names_in_"):
             self.feature_names_in_ = synthesizer.feature_names_in_
-        self._seed = seed
+        self._seed = int(random.randint(2**31 - 1))
         return self
 
     def transform(self, X: Any) -> Any:
-        """Fill the missing cells of rows; the same rows are filled alike at every call.
+        """Fill the missing cells of rows; the same table is filled alike at every call.
 
         Parameters
         ----------

@@ -11,7 +11,9 @@ import pandas as pd
 import torch
 
 from ._backbone import CompactBackbone
+from ._codecs import NumberValues
 from ._conditions import Request, order_for
+from ._possible import Possible
 from ._sampling import sample_tokens
 from ._tokenizer import TableTokenizer
 
@@ -21,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 _CANDIDATES = (1, 4, 16, 64)  # rows drawn for each that is still wanted, round by round
 _FOR_CONSTRAINTS = (256, 1024)  # and where constraints say what a row must meet
-_TRIED = 50_000  # rows that are drawn before it is given up, where none of them will do
+_TRIED = 50_000  # rows that are drawn before it is given up, where too few will do
 _PILOT = 256  # candidates at the least, of which the largest weight is taken for the bound
 _ROWS = 1 << 18  # candidates that are in memory at once
 
@@ -42,8 +44,9 @@ def meet(
     drawn from its distribution among what is allowed, which is exact. Of several, and of columns
     whose tokens a constraint bars, the later ones weigh the earlier: a row is accepted in
     proportion to the probability that the model gives to what is allowed later, relative to the
-    largest that was met. After 85 candidates a row takes one of the last 64 by these weights.
-    Constraints may take 1365 candidates.
+    largest that was met. Where all rows are asked for alike, any row takes any candidate. After 85
+    candidates for each a row takes one of the last 64 by these weights; constraints may take 1365,
+    and few rows as many as make 50,000.
 
     Returns
     -------
@@ -56,23 +59,24 @@ def meet(
     """
     order = order_for(order, request)
     constraints = request.constraints
-    possible = [rule for each in constraints if (rule := each.possible(tokenizer)) is not None]
+    possible = _rules(request, tokenizer)
     weigh = bool(constraints) or (request.exact and len(request.allowed) > 1)
     rounds: tuple[int, ...] = (1,)
     if weigh:
         rounds = _CANDIDATES + (_FOR_CONSTRAINTS if constraints else ())
-    random = np.random.default_rng([seed, 1])
+    random = np.random.default_rng([seed, 1, 7])
     pending = np.arange(len(request.rows))
     met: list[tuple[npt.NDArray[np.int64], pd.DataFrame]] = []
     tried, suited, bound = 0, 0, 0.0
     for number, candidates in enumerate(rounds):
-        left = []
+        is_last = number + 1 == len(rounds)
         if weigh:
-            candidates = max(candidates, -(-_PILOT // len(pending)))
-        if number + 1 == len(rounds) and constraints:  # few rows may take many candidates
-            candidates = max(candidates, _TRIED // len(pending))
-        for start in range(0, len(pending), max(_ROWS // candidates, 1)):
-            part = pending[start : start + max(_ROWS // candidates, 1)]
+            least = _TRIED if constraints and is_last else _PILOT
+            candidates = max(candidates, -(-least // len(pending)))
+        left = []
+        step = max(_ROWS // candidates, 1)
+        for start in range(0, len(pending), step):
+            part = pending[start : start + step]
             chosen = np.repeat(part, candidates)
             wanted = request.wanted(chosen)
             wanted.possible = possible
@@ -80,33 +84,38 @@ def meet(
                 sample_tokens(
                     model,
                     len(chosen),
-                    seed=int(np.random.default_rng([seed, number, start]).integers(2**31)),
+                    seed=int(np.random.default_rng([seed, number, start, 5]).integers(2**31)),
                     order=order,
                     precision=precision,
                     temperature=temperature,
                     wanted=wanted,
                 )
             )
-            chances = wanted.chances.double().numpy()
+            chances = wanted.chances.numpy()
             frame = None
             if constraints:
                 frame = request.restore(tokenizer.decode(ids, numbers), tokenizer, chosen)
                 holds = np.logical_and.reduce([each.holds(frame) for each in constraints])
                 chances = chances * holds
                 tried, suited = tried + len(chosen), suited + int(holds.sum())
-            chances = chances.reshape(-1, candidates)
             if not weigh:
-                taken, found = np.zeros(len(part), dtype=np.int64), np.ones(len(part), dtype=bool)
-            elif number + 1 < len(rounds):
+                found, places = np.ones(len(part), dtype=bool), np.arange(len(part))
+            elif request.alike and not (is_last and not constraints):
                 bound = max(bound, float(chances.max()))
-                accepted = random.random(chances.shape) * bound < chances
-                found, taken = np.asarray(accepted.any(1)), accepted.argmax(1)
+                places = np.flatnonzero(random.random(len(chances)) * bound < chances)[: len(part)]
+                found = np.arange(len(part)) < len(places)
             else:
-                # The least of exponential variables divided by weights: one drawn by the weights.
-                races = random.exponential(size=chances.shape) / np.maximum(chances, 1e-300)
-                found = np.asarray(chances.any(1) | (not constraints))
-                taken = races.argmin(1)
-            places = (np.arange(len(part)) * candidates + taken)[found]
+                chances = chances.reshape(-1, candidates)
+                bound = max(bound, float(chances.max()))
+                if is_last:
+                    # The least of exponential variables divided by weights is one drawn by these.
+                    races = random.exponential(size=chances.shape) / np.maximum(chances, 1e-300)
+                    found = np.asarray(chances.any(1) | (not constraints))
+                    taken = races.argmin(1)
+                else:
+                    accepted = random.random(chances.shape) * bound < chances
+                    found, taken = np.asarray(accepted.any(1)), accepted.argmax(1)
+                places = (np.arange(len(part)) * candidates + taken)[found]
             if frame is None:
                 frame = tokenizer.decode(ids[places], numbers[places])
                 frame = request.restore(frame, tokenizer, part[found])
@@ -117,8 +126,8 @@ def meet(
         pending = np.concatenate(left)
         if len(pending) == 0:
             break
-        if constraints and suited == 0 and tried >= _TRIED:
-            break
+        if constraints and tried >= _TRIED and suited * sum(rounds) < tried:
+            break  # at this rate even the last round would not find enough
     if len(pending):
         raise ValueError(
             f"constraints {constraints} were not met for {len(pending)} of {len(request.rows)} "
@@ -127,6 +136,22 @@ def meet(
     drawn = pd.concat([frame for _, frame in met], ignore_index=True)
     places = np.concatenate([rows for rows, _ in met])
     return drawn.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
+
+
+def _rules(request: Request, tokenizer: TableTokenizer) -> list[Possible]:
+    """Give what tells which tokens can meet the constraints of a request.
+
+    Where a given number, or the end of a range, lies between the values that there are tokens for,
+    a token says too little of it: the finished rows decide.
+    """
+    rules = [each.possible(tokenizer) for each in request.constraints]
+    given = [] if request.cells is None else list(request.cells.columns)
+    between = {
+        number
+        for name in {*given, *request.limits, *request.choices}
+        if isinstance(tokenizer.codecs_[number := tokenizer.schema_.position(name)], NumberValues)
+    }
+    return [rule for rule in rules if rule is not None and not between & set(rule.columns())]
 
 
 def _joined(parts: Iterator[tuple[npt.NDArray[Any], Floats]]) -> tuple[npt.NDArray[Any], Floats]:

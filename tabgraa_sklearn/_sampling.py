@@ -99,7 +99,10 @@ def _asked(wanted: Wanted | None, rows: slice, device: torch.device) -> Wanted |
     if wanted is None:
         return None
     allowed = {column: mask.to(device) for column, mask in wanted.allowed.items()}
-    tokens, chances = (part[rows].to(device) for part in (wanted.tokens, wanted.chances))
+    tokens, chances = (part[rows] for part in (wanted.tokens, wanted.chances))
+    if device.type == "mps":  # it has no double precision
+        chances = chances.float()
+    tokens, chances = tokens.to(device), chances.to(device)
     return Wanted(tokens, wanted.given, allowed, chances, wanted.possible)
 
 

@@ -51,22 +51,24 @@ def row_log_likelihood(
     -------
     ndarray of shape (n_rows,), in nats
     """
-    patterns, group = np.unique(known, axis=0, return_inverse=True)
+    exact = _in_double_precision(model)
     random = np.random.default_rng(0)
+    # The same orders whatever the rows: of each what a row lacks is left out.
+    orders = [order]
+    if n_orders is not None:
+        orders = [random.permutation(order).tolist() for _ in range(n_orders)]
+    patterns, group = np.unique(known, axis=0, return_inverse=True)
     total = np.zeros(len(token_ids))
     for number, pattern in enumerate(patterns):
-        rows = np.flatnonzero(group.ravel() == number)
-        given = [column for column in order if pattern[column]]
-        rest = [column for column in order if not pattern[column]]
-        if not given:
+        if not pattern.any():
             continue
-        firsts = [given]
-        if n_orders is not None:
-            firsts = [random.permutation(given).tolist() for _ in range(n_orders)]
-        logs = [
-            log_likelihood(model, token_ids[rows], [*first, *rest], unseen)[:, given].sum(1)
-            for first in firsts
-        ]
+        rows = np.flatnonzero(group.ravel() == number)
+        logs = []
+        for each in orders:
+            # Stable: what counts comes first, in the order given.
+            read = sorted(each, key=lambda column: not pattern[column])
+            cells = _cells(exact, token_ids[rows], read, unseen)
+            logs.append(cells[:, pattern].sum(1))
         total[rows] = logsumexp(logs, axis=0) - np.log(len(logs))
     return total
 
@@ -92,10 +94,20 @@ def log_likelihood(
     -------
     ndarray of shape (n_rows, n_columns), in nats
     """
+    return _cells(_in_double_precision(model), token_ids, order, unseen)
+
+
+def _in_double_precision(model: CompactBackbone) -> CompactBackbone:
     # MPS has no double precision.
     device = torch.device("cpu") if model.begin.device.type == "mps" else model.begin.device
-    exact = copy.deepcopy(model).to(device, torch.float64).eval()
-    block = max(_CELLS // model.n_columns, 1)
+    return copy.deepcopy(model).to(device, torch.float64).eval()
+
+
+def _cells(
+    exact: CompactBackbone, token_ids: npt.NDArray[Any], order: list[int], unseen: float
+) -> Floats:
+    device = exact.begin.device
+    block = max(_CELLS // exact.n_columns, 1)
     parts = []
     with torch.inference_mode():
         for ids in np.split(token_ids, range(block, len(token_ids), block)):
@@ -103,7 +115,7 @@ def log_likelihood(
             orders = torch.tensor(order, device=device).expand(len(ids), -1)
             parts.append(exact(known, orders).cpu().numpy())
     cells: Floats = np.concatenate(parts)
-    missing = token_ids[:, model.layout.first] < 0
+    missing = token_ids[:, exact.layout.first] < 0
     return np.where(missing, unseen, cells)
 
 

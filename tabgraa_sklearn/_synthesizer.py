@@ -189,7 +189,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         The round whose model was kept; 0: the supervised model.
     rounds_stop_reason_ : str
         Why the rounds ended: "n_rounds", "no improvement" (of two rounds), "indistinguishable"
-        (the signal tells nothing), "too few rows" or "interrupted".
+        (the signal tells nothing that holds on held-out rows for sure), "too few rows" or
+        "interrupted".
     refinement_ : dict
         "drawn" and "returned" rows of the last call of :meth:`sample` with ``refine=True``.
     column_order_ : list of int
@@ -459,9 +460,10 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         seed = self._check_sampling(n_samples, random_state, temperature, batch_size, refine)
         if conditions is not None or constraints:
             given = {} if conditions is None else conditions
+            held = check_constraints(constraints or [], self._tokenizer)
             asked = parse_conditions(given, int(n_samples), self._tokenizer, seed)
             for request in asked:
-                request.constraints = check_constraints(constraints or [], self._tokenizer)
+                request.constraints = held
             frame = self._fulfil(asked, seed=seed, temperature=float(temperature), refine=refine)
             return self._container.restore(frame)
         frame = self._draw(
@@ -565,7 +567,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         asked = requests_of_cells(frame, self._tokenizer, fill=True)
         completed = []
         for number in range(int(n_draws)):
-            own = int(np.random.default_rng([seed, number]).integers(2**31))
+            own = int(np.random.default_rng([seed, number, 5]).integers(2**31))
             drawn = self._fulfil(asked, seed=own, temperature=float(temperature))
             filled = frame.copy()
             for name in frame.columns:

@@ -309,6 +309,7 @@ def test_the_target_has_no_say_in_its_prediction(model, people):
         ({"size": ("xl", "s")}, r"conditions\['size'\] is impossible"),
         ({"kind": {"a": -1}}, r"conditions\['kind'\]\['a'\] must be a share"),
         ({"kind": {}}, r"conditions\['kind'\] must hold at least one positive share"),
+        (pd.DataFrame({"age": []}), "conditions must have at least one row"),
         (5, "conditions must be a dict .* or a DataFrame .* got int"),
         (pd.DataFrame({"colour": [1]}), r"unknown columns \['colour'\]"),
         (pd.DataFrame({"age": [20, 200]}), "200 lies outside"),
@@ -316,7 +317,7 @@ def test_the_target_has_no_say_in_its_prediction(model, people):
 )
 def test_what_cannot_be_met_raises_before_any_work(model, conditions, message, monkeypatch):
     monkeypatch.setattr(TabGRAASynthesizer, "_fulfil", None)
-    n_samples = len(conditions) if isinstance(conditions, pd.DataFrame) else 10
+    n_samples = max(len(conditions), 1) if isinstance(conditions, pd.DataFrame) else 10
     with pytest.raises(ValueError, match=message):
         model.sample(n_samples, conditions=conditions)
 

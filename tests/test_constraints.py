@@ -98,6 +98,106 @@ def test_rows_follow_the_model_among_those_that_meet_the_constraint():
         assert found[pair] == pytest.approx(share, abs=5 * np.sqrt(share / 10_000))
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_combinations_follow_the_model_at_every_temperature(temperature):
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "a": random.choice(list("xyz"), 900, p=[0.6, 0.3, 0.1]),
+            "b": random.choice(list("pqr"), 900, p=[0.2, 0.3, 0.5]),
+        }
+    )
+    model = make_tiny(max_epochs=10, n_rounds=0).fit(table)
+    seen = pd.DataFrame({"a": list("xxyz"), "b": list("pqrr")})
+    fixed = FixedCombinations(seen)
+    free = model.sample(40_000, random_state=0, temperature=temperature)
+    expected = free[fixed.holds(free)].value_counts(normalize=True)
+    drawn = model.sample(10_000, constraints=[fixed], random_state=1, temperature=temperature)
+    found = drawn.value_counts(normalize=True)
+    assert set(found.index) == set(expected.index)
+    for pair, share in expected.items():
+        assert found[pair] == pytest.approx(share, abs=5 * np.sqrt(share / 8_000))
+
+
+def test_a_given_number_between_the_values_seen_bounds_exactly():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"low": random.integers(0, 11, 600), "high": random.choice([0, 5, 10], 600)}
+    )
+    model = make_tiny(max_epochs=5, n_rounds=0).fit(table)
+    inequality = Inequality("low", "high")
+    drawn = model.sample(400, conditions={"high": 7}, constraints=[inequality], random_state=0)
+    assert (drawn["high"] == 7).all()
+    assert set(drawn["low"]) == set(range(8))
+
+
+def test_masks_bar_no_row_that_is_legal():
+    """Extremes are drawn from several of the outermost cells: neither mask may forget them."""
+    random = np.random.default_rng(0)
+    x = random.lognormal(3, 2, 4000)
+    table = pd.DataFrame({"low": x * random.random(4000) ** 0.1, "high": x})
+    model = make_tiny(max_epochs=3, n_rounds=0).fit(table)
+    rows = pd.concat([table, model.sample(20_000, random_state=0)], ignore_index=True)
+    rows = rows[rows["low"] <= rows["high"]]
+    tokenizer = model._tokenizer
+    rule = Inequality("low", "high").possible(tokenizer)
+    first = {name: tokenizer.encode_column(name, rows[name])[:, 0] for name in ("low", "high")}
+    for known, column in (("low", "high"), ("high", "low")):
+        places = {name: tokenizer.schema_.position(name) for name in first}
+        mask = rule.mask(places[column], {places[known]: first[known]}, len(rows))
+        assert mask[np.arange(len(rows)), first[column]].all()
+        assert mask.mean() < 0.9
+
+
+def test_rows_without_a_way_out_are_left_behind():
+    """Countries are drawn before codes of which none belongs to them."""
+    random = np.random.default_rng(0)
+    code = random.integers(0, 600, 3000)
+    table = pd.DataFrame(
+        {"country": np.where(code < 300, "CH", "FR"), "code": [f"c{i:03d}" for i in code]}
+    )
+    table["code"] = table["code"].astype("category")
+    model = make_tiny(n_rounds=0).fit(table)
+    asked = {"country": ["CH", "FR"], "code": ["c599", "c598"]}
+    fixed = FixedCombinations(table)
+    drawn = model.sample(30, conditions=asked, constraints=[fixed], random_state=0)
+    assert (drawn["country"] == "FR").all()
+    assert set(drawn["code"]) <= {"c599", "c598"}
+    with pytest.raises(ValueError, match="were not met"):
+        impossible = {"country": "CH", "code": ["c599", "c598"]}
+        model.sample(3, conditions=impossible, constraints=[fixed], random_state=0)
+
+
+def test_numbers_learnt_by_intervals_have_no_combinations():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"lat": random.normal(size=2000), "lon": random.normal(size=2000)})
+    model = make_tiny(n_rounds=0).fit(table)
+    with pytest.raises(ValueError, match="names 'lat', whose many values are learnt by intervals"):
+        model.sample(constraints=[FixedCombinations(table)])
+
+
+def test_other_containers_and_kinds_of_columns():
+    random = np.random.default_rng(0)
+    zone = pd.date_range("2024-01-01", periods=300, tz="Europe/Zurich")
+    table = pd.DataFrame(
+        {
+            "from": zone[random.integers(0, 200, 500)],
+            "to": zone[random.integers(100, 300, 500)],
+            "nothing": np.full(500, np.nan),
+        }
+    )
+    model = make_tiny(n_rounds=0).fit(table)
+    drawn = model.sample(50, constraints=[Inequality("from", "to")], random_state=0)
+    assert (drawn["from"] <= drawn["to"]).all()
+    assert drawn["nothing"].isna().all()
+    array = make_tiny(n_rounds=0).fit(random.integers(0, 9, (300, 2)))
+    drawn = array.sample(40, constraints=[Inequality(0, 1)], random_state=0)
+    assert isinstance(drawn, np.ndarray)
+    assert (drawn[:, 0] <= drawn[:, 1]).all()
+    with pytest.raises(ValueError, match="needs a DataFrame"):
+        FixedCombinations(np.zeros((3, 2)))
+
+
 def test_conditions_and_constraints_together(model, all_three):
     given = {"city": "Lyon", "end": pd.Timestamp("2024-03-01")}
     drawn = model.sample(60, conditions=given, constraints=all_three, random_state=0)
@@ -134,6 +234,7 @@ def test_what_is_never_met_is_told_with_the_rate(model):
         ([Inequality("city", "end")], "names 'city', which holds no numbers or times"),
         ([Inequality("low", "end")], "compares columns of dtypes"),
         ([Predicate(lambda frame: [True])], "one bool for each of 256 rows"),
+        ([Predicate(lambda frame: frame["city"])], "one bool for each of 256 rows"),
         (
             [FixedCombinations(pd.DataFrame({"city": ["Oslo"], "country": ["NO"]}))],
             "no combination that fit has seen",

@@ -124,13 +124,22 @@ def test_bad_input_is_told(filled):
         TabGRAAImputer("model").fit(table)
 
 
-def test_the_default_learns_without_rounds():
-    table, _ = with_holes(make_table(60))
-    fitted = (
-        TabGRAAImputer(random_state=0)
-        .set_params(synthesizer=TabGRAASynthesizer(max_epochs=1))
-        .fit(table)
-    )
-    assert fitted.synthesizer_.n_rounds_ == 0
-    assert fitted.synthesizer_.random_state is not None
-    assert fitted.synthesizer.random_state is None
+def test_what_is_learnt_with(monkeypatch):
+    """By default without rounds; a seed of the synthesizer's own stays."""
+
+    class Seen(Exception):
+        pass
+
+    def see(self, X):
+        raise Seen(self.n_rounds, self.random_state)
+
+    monkeypatch.setattr(TabGRAASynthesizer, "fit", see)
+    with pytest.raises(Seen) as caught:
+        TabGRAAImputer(random_state=0).fit(make_table(20))
+    n_rounds, seed = caught.value.args
+    assert n_rounds == 0
+    assert isinstance(seed, int)
+    own = TabGRAASynthesizer(n_rounds=2, random_state=5)
+    with pytest.raises(Seen) as caught:
+        TabGRAAImputer(own, random_state=0).fit(make_table(20))
+    assert caught.value.args == (2, 5)
