@@ -24,7 +24,7 @@ from tabgraa_sklearn import TabGRAASynthesizer
 from tabgraa_sklearn.datasets import load_adult
 
 table = load_adult().frame.sample(1000, random_state=0, ignore_index=True)
-synthesizer = TabGRAASynthesizer(max_epochs=3, random_state=0).fit(table)
+synthesizer = TabGRAASynthesizer(max_epochs=3, n_rounds=0, random_state=0).fit(table)
 expected = synthesizer.sample(200, random_state=7)
 
 shown = ["age", "education", "occupation", "hours.per.week", "income"]

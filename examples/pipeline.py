@@ -41,7 +41,7 @@ prepare = ColumnTransformer(
 pipe = Pipeline(
     [
         ("prepare", prepare),
-        ("synthesizer", TabGRAASynthesizer(max_epochs=10, random_state=0)),
+        ("synthesizer", TabGRAASynthesizer(max_epochs=10, n_rounds=0, random_state=0)),
     ]
 )
 
