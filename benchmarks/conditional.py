@@ -54,10 +54,10 @@ def main() -> None:
             for system in arguments.systems:
                 own = system.partition(",")[0]
                 python = speed.python_of(own, arguments.venvs)
-                line = {"table": name, "system": system, "seed": str(seed), "repeats": 1}
+                line = {"table": name, "synthesizer": system, "seed": str(seed), "repeats": 1}
                 line |= ask(table, system, python, seed, arguments.time_box)
                 line |= machine.describe()
-                results.store(arguments.out, [line], key=["table", "system"])
+                results.store(arguments.out, [line], key=["table", "synthesizer"])
                 print({key: line[key] for key in line if key not in ("versions", "system_version")})
 
 

@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,15 @@ def main() -> None:
         answered = answers[answer](asked)
         figures[f"{answer}_rows_per_second"] = len(asked) / (time.perf_counter() - start)
         answered.to_csv(folder / f"{answer}.csv", index=False)
-    print(json.dumps({**figures, "system_version": version(package)}))
+    print(json.dumps({**figures, "system_version": version_of(package)}))
+
+
+def version_of(package: str) -> str:
+    """Name the version of a package; a checkout that is not installed has none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 if __name__ == "__main__":

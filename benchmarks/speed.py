@@ -55,9 +55,14 @@ def main() -> None:
             for system, python in pythons.items():
                 line = time_system(table, system, python, seed, arguments)
                 stored = results.store(
-                    results.RESULTS / "speed.csv", [line], key=["table", "system", "target"]
+                    results.RESULTS / "speed.csv", [line], key=["table", "synthesizer", "target"]
                 )
-                print({key: line[key] for key in ("table", "system", "seed", "outcome", *FIGURES)})
+                print(
+                    {
+                        key: line[key]
+                        for key in ("table", "synthesizer", "seed", "outcome", *FIGURES)
+                    }
+                )
     ratios(stored).to_csv(results.RESULTS / "speed_ratios.csv", index=False, float_format="%.4g")
 
 
@@ -67,7 +72,7 @@ def time_system(
     """Fit and sample at the defaults, then find how soon the target is reached."""
     line: dict[str, Any] = {
         "table": table.name,
-        "system": system,
+        "synthesizer": system,
         "target": arguments.target,
         "seed": str(seed),
         "repeats": 1,
@@ -128,8 +133,8 @@ def ratios(stored: pd.DataFrame) -> pd.DataFrame:
     runs = stored[~stored["seed"].isin(results.SUMMARIES)]
     lines = []
     for (table, target), group in runs.groupby(["table", "target"], sort=False):
-        ours = group[group["system"] == OURS].set_index("seed")
-        for system, peer in group[group["system"] != OURS].groupby("system", sort=False):
+        ours = group[group["synthesizer"] == OURS].set_index("seed")
+        for system, peer in group[group["synthesizer"] != OURS].groupby("synthesizer", sort=False):
             for figure in FIGURES:
                 ratio = peer.set_index("seed")[figure] / ours[figure]
                 known = ratio.dropna()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -14,13 +16,14 @@ Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.int64]
 
 
-class Possible:
+class Possible(ABC):
     """Which tokens of a column can still meet a constraint, given those drawn before."""
 
+    @abstractmethod
     def columns(self) -> list[int]:
         """Give the numbers of the columns concerned."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mask(self, column: int, known: dict[int, Ids], n_rows: int) -> Mask:
         """Say which first digits of a column are possible.
 
@@ -35,7 +38,6 @@ class Possible:
         -------
         ndarray of shape (n_rows, size of the first digit), bool
         """
-        raise NotImplementedError
 
 
 class PossibleCombinations(Possible):

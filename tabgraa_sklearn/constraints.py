@@ -7,6 +7,7 @@ back follow the model's own distribution among those that meet all constraints.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ __all__ = ["Constraint", "FixedCombinations", "Inequality", "Predicate"]
 Mask = npt.NDArray[np.bool_]
 
 
-class Constraint:
+class Constraint(ABC):
     """What a row must meet; the base of all constraints.
 
     A constraint of your own needs :meth:`holds`; `Predicate` is shorter.
@@ -37,6 +38,7 @@ class Constraint:
 
     columns: Sequence[Hashable] = ()
 
+    @abstractmethod
     def holds(self, frame: pd.DataFrame) -> Mask:
         """Say which rows meet it.
 
@@ -49,7 +51,6 @@ class Constraint:
         -------
         ndarray of shape (n_rows,), bool
         """
-        raise NotImplementedError
 
     def possible(self, tokenizer: TableTokenizer) -> Possible | None:
         """Give what tells which tokens can meet it; None: nothing but the finished row does."""
