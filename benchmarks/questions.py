@@ -14,11 +14,11 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from systems import version_of
 
 # A fitted system: rows of given cells, rows with holes, rows without the target -> answers.
 Answers = dict[str, Callable[[pd.DataFrame], pd.DataFrame]]
@@ -83,14 +83,6 @@ def main() -> None:
         figures[f"{answer}_rows_per_second"] = len(asked) / (time.perf_counter() - start)
         answered.to_csv(folder / f"{answer}.csv", index=False)
     print(json.dumps({**figures, "system_version": version_of(package)}))
-
-
-def version_of(package: str) -> str:
-    """Name the version of a package; a checkout that is not installed has none."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":

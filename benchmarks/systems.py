@@ -14,7 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
@@ -124,10 +124,18 @@ def main() -> None:
                 "fit_seconds": fit_seconds,
                 "sample_rows_per_second": len(rows) / sample_seconds,
                 "peak_memory_mb": peak * (1 if sys.platform == "darwin" else 1024) / 1e6,
-                "system_version": version(package),
+                "system_version": version_of(package),
             }
         )
     )
+
+
+def version_of(package: str) -> str:
+    """Name the version of a package; a checkout that is not installed has none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 if __name__ == "__main__":
