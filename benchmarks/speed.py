@@ -167,6 +167,9 @@ def python_of(system: str, venvs: Path) -> str:
         # torch first, in our version: else the systems would be timed on different ones.
         subprocess.run([*install, f"torch=={torch_version()}"], check=True)
         subprocess.run([*install, SYSTEMS[system][0]], check=True)
+        # What they may bring beside it is built for other versions, and breaks their imports.
+        drop = [str(python), "-m", "pip", "uninstall", "--quiet", "--yes"]
+        subprocess.run([*drop, "torchvision", "torchaudio"], check=True)
         (folder / "ready").touch()
     return str(python)
 

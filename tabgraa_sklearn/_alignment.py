@@ -128,6 +128,8 @@ class AlignmentResult:
         What its log density ratios are multiplied by.
     digester : Digester
         Gives the signal a table in the form that it can digest.
+    start : dict of {str: Tensor} or None
+        The weights before the rounds, on the CPU, where others were kept.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -138,6 +140,7 @@ class AlignmentResult:
     prior: float = 0.0
     slope: float = 1.0
     digester: Digester | None = None
+    start: dict[str, Tensor] | None = None
 
     def after(self, before: AlignmentResult) -> AlignmentResult:
         """Give these rounds as going on from earlier ones over the same model."""
@@ -157,6 +160,7 @@ class AlignmentResult:
             best_round=self.best_round + done if self.best_round else before.best_round,
             n_rounds=self.n_rounds + done,
         )
+        rounds.start = before.start or self.start
         if rounds.signal is None:  # interrupted
             rounds.signal, rounds.prior = before.signal, before.prior
             rounds.slope, rounds.digester = before.slope, before.digester
@@ -298,6 +302,8 @@ class Aligner:
             result.stop_reason = "interrupted"
         model.load_state_dict(best.state)
         model.eval()
+        if result.best_round > 0:
+            result.start = {name: part.cpu() for name, part in reference.state_dict().items()}
         if self.verbose:
             print(
                 f"alignment stopped: {result.stop_reason}; kept round {result.best_round}",

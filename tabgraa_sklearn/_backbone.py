@@ -531,14 +531,36 @@ class CompactBackbone(nn.Module):
         parts = [self.vocabulary] + ([self.level_vocabulary] if self.two_digit else [])
         return [(part.weights().to(dtype), part.bias) for part in parts]
 
-    def advance(self, inputs: Tensor, column: int, cache: CellCache) -> Tensor:
+    def read(self, token_ids: Tensor, orders: Tensor, cache: CellCache | None = None) -> Tensor:
+        """State from which the last of some columns is predicted, given the others before it.
+
+        Parameters
+        ----------
+        token_ids : Tensor of shape (batch, n_digits), int64
+        orders : Tensor of shape (batch, n_read + 1), int64
+            The columns of each row in the order in which they are read, and the one asked for.
+        cache : CellCache, optional
+            Empty before; holds what was read then.
+
+        Returns
+        -------
+        Tensor of shape (batch, width)
+        """
+        cells = self.embed(token_ids)
+        begin = self.begin.expand(len(cells), 1, -1).to(cells.dtype)
+        before = cells.gather(1, orders[:, :-1, None].expand(-1, -1, cells.shape[-1]))
+        inputs = torch.cat([begin, before], 1) + F.embedding(orders, self.asked)
+        return self._transform(inputs, cache)[:, -1]
+
+    def advance(self, inputs: Tensor, column: int | Tensor, cache: CellCache) -> Tensor:
         """State from which a column is predicted, given what `cache` has read before.
 
         Parameters
         ----------
         inputs : Tensor of shape (batch, width)
             The embedded cell before it; the first column has `begin` before it.
-        column : int
+        column : int, or Tensor of shape (batch,)
+            The same of all rows, or one for each.
         cache : CellCache
             Grows by the cell that is read now.
 

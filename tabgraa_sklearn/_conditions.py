@@ -17,16 +17,21 @@ import torch
 from ._codecs import Codec, FreshValues, NumberValues, Quantiles, nearest
 from ._drawing import Wanted
 from ._frames import to_frame
+from ._joining import filled_cells
 from ._schema import Column
 from ._tokenizer import TableTokenizer
 from .constraints import Constraint
 
 __all__ = [
     "Request",
+    "check_cells",
     "check_constraints",
+    "given_tokens",
     "order_for",
     "parse_conditions",
     "requests_of_cells",
+    "restore_cells",
+    "tokens_of_values",
 ]
 
 Mask = npt.NDArray[np.bool_]
@@ -52,9 +57,6 @@ class Request:
         Ranges, in the column's numbers.
     choices : dict of {name: ndarray}
         Sets, in the column's numbers.
-    exact : bool
-        Whether rows are drawn again where columns with allowed tokens are several, so that
-        their joint distribution is right.
     alike : bool
         Whether the same is asked of every row.
     constraints : list of Constraint
@@ -68,7 +70,6 @@ class Request:
     cells: pd.DataFrame | None = None
     limits: dict[Hashable, tuple[Any, Any]] = field(default_factory=dict)
     choices: dict[Hashable, npt.NDArray[Any]] = field(default_factory=dict)
-    exact: bool = True
     alike: bool = True
     constraints: list[Constraint] = field(default_factory=list)
 
@@ -124,32 +125,41 @@ def order_for(order: list[int], request: Request) -> list[int]:
     )
 
 
+def check_cells(conditions: Any, n_samples: int, tokenizer: TableTokenizer) -> pd.DataFrame:
+    """Give `conditions` of ``sample`` that are no dict as a frame of given cells.
+
+    Raises
+    ------
+    ValueError
+        Where it is none, has no rows or others than `n_samples`, or names an unknown column.
+    """
+    if not hasattr(conditions, "columns"):
+        raise ValueError(
+            "conditions must be a dict of {column: value, set, range or shares} or a "
+            f"DataFrame of given cells; got {type(conditions).__name__}."
+        )
+    frame, _ = to_frame(conditions)
+    if len(frame) == 0:
+        raise ValueError("conditions must have at least one row; got none.")
+    if n_samples not in (1, len(frame)):
+        raise ValueError(
+            f"n_samples must be 1 or the number of rows of conditions, {len(frame)}; got "
+            f"{n_samples}."
+        )
+    _check_names(frame.columns, tokenizer)
+    return frame
+
+
 def parse_conditions(
-    conditions: Any, n_samples: int, tokenizer: TableTokenizer, seed: int
+    conditions: Mapping[Hashable, Any], n_samples: int, tokenizer: TableTokenizer, seed: int
 ) -> list[Request]:
-    """Read the parameter `conditions` of ``sample``.
+    """Read a dict of conditions.
 
     Raises
     ------
     ValueError
         Where a column is unknown or no row can meet what is asked; the message names both.
     """
-    if not isinstance(conditions, Mapping):
-        if not hasattr(conditions, "columns"):
-            raise ValueError(
-                "conditions must be a dict of {column: value, set, range or shares} or a "
-                f"DataFrame of given cells; got {type(conditions).__name__}."
-            )
-        frame, _ = to_frame(conditions)
-        if len(frame) == 0:
-            raise ValueError("conditions must have at least one row; got none.")
-        if n_samples not in (1, len(frame)):
-            raise ValueError(
-                f"n_samples must be 1 or the number of rows of conditions, {len(frame)}; got "
-                f"{n_samples}."
-            )
-        _check_names(frame.columns, tokenizer)
-        return requests_of_cells(frame, tokenizer)
     _check_names(conditions, tokenizer)
     shared = {name: value for name, value in conditions.items() if isinstance(value, Mapping)}
     plain = {name: value for name, value in conditions.items() if name not in shared}
@@ -193,18 +203,22 @@ def check_constraints(constraints: Any, tokenizer: TableTokenizer) -> list[Const
     return list(constraints)
 
 
-def requests_of_cells(
-    frame: pd.DataFrame, tokenizer: TableTokenizer, *, fill: bool = False
-) -> list[Request]:
-    """Group rows by which of their cells are there.
+def given_tokens(
+    frame: pd.DataFrame, tokenizer: TableTokenizer, *, strict: bool
+) -> tuple[npt.NDArray[np.int64], Mask]:
+    """Give the tokens of the cells that are there.
 
     Parameters
     ----------
     frame : DataFrame of shape (n_rows, any of the columns)
-        Missing cells are to be drawn.
-    fill : bool
-        Whether cells must not be drawn as missing, and cells without a token are passed over
-        instead of being an error.
+    strict : bool
+        Whether a cell without a token is an error; else it is passed over.
+
+    Returns
+    -------
+    tokens : ndarray of shape (n_rows, n_digits)
+        -1 where there is none.
+    known : ndarray of shape (n_rows, n_columns)
     """
     n_digits = len(tokenizer.digit_sizes)
     tokens = np.full((len(frame), n_digits), -1, dtype=np.int64)
@@ -215,18 +229,43 @@ def requests_of_cells(
         if not there.any():
             continue
         cells = frame[name][there]
-        if not fill:
+        if strict:
             _check_bounds(tokenizer.schema_[name], cells)
-        ids = tokenizer.encode_column(name, cells, unknown="mark" if fill else "raise")
+        ids = tokenizer.encode_column(name, cells, unknown="raise" if strict else "mark")
         tokens[np.ix_(there, np.arange(n_digits)[tokenizer.digits(name)])] = ids
         known[there, number] = ids[:, 0] >= 0
+    return tokens, known
+
+
+def tokens_of_values(tokenizer: TableTokenizer) -> dict[int, Mask]:
+    """Give which tokens of a column are not its missing cell, where it has one among others."""
     allowed = {}
-    if fill:
-        for number, codec in enumerate(tokenizer.codecs_):
-            if codec.has_missing and codec.missing > 0:
-                mask = _all_tokens(codec)
-                mask[codec.missing] = False
-                allowed[number] = mask
+    for number, codec in enumerate(tokenizer.codecs_):
+        if codec.has_missing and codec.missing > 0:
+            mask = _all_tokens(codec)
+            mask[codec.missing] = False
+            allowed[number] = mask
+    return allowed
+
+
+def restore_cells(
+    drawn: pd.DataFrame, given: pd.DataFrame, tokenizer: TableTokenizer
+) -> pd.DataFrame:
+    """Put given cells where tokens stand for them inexactly; missing ones are as drawn."""
+    for name in given.columns:
+        codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
+        there = given[name].notna().to_numpy()
+        if there.any() and isinstance(codec, NumberValues | Quantiles | FreshValues):
+            drawn[name] = filled_cells(given[name].reset_index(drop=True), drawn[name], ~there)
+    return drawn
+
+
+def requests_of_cells(frame: pd.DataFrame, tokenizer: TableTokenizer) -> list[Request]:
+    """Ask for the rows of a frame, of any of the columns, whose missing cells are to be drawn.
+
+    Those of which the same cells are there are asked for together.
+    """
+    tokens, known = given_tokens(frame, tokenizer, strict=True)
     patterns, group = np.unique(known, axis=0, return_inverse=True)
     requests = []
     for number, pattern in enumerate(patterns):
@@ -238,9 +277,7 @@ def requests_of_cells(
                 rows,
                 tokens[rows],
                 given,
-                {column: mask for column, mask in allowed.items() if column not in given},
-                frame.iloc[rows][names].reset_index(drop=True),
-                exact=not fill,
+                cells=frame.iloc[rows][names].reset_index(drop=True),
                 alike=False,
             )
         )

@@ -13,7 +13,7 @@ from ._attention import CellCache
 from ._backbone import CompactBackbone
 from ._possible import Possible
 
-__all__ = ["OutputTables", "Wanted", "draw_rows"]
+__all__ = ["OutputTables", "Wanted", "draw_cell", "draw_rows"]
 
 OutputTables = list[tuple[Tensor, Tensor]]
 
@@ -167,7 +167,7 @@ def _follow(
                 possible = _possible(
                     model, wanted.possible, column, order[:step], token_ids, rows, sequence
                 )
-            first, level, chance = _draw_cell(
+            first, level, chance = draw_cell(
                 model,
                 states,
                 prefix if shared else None,
@@ -217,7 +217,7 @@ def _filled(sequences: Tensor) -> Tensor:
     return torch.cat([sequences, sequences[:1].expand(wanted - n, *sequences.shape[1:])])
 
 
-def _draw_cell(
+def draw_cell(
     model: CompactBackbone,
     states: Tensor,
     prefix: Tensor | None,

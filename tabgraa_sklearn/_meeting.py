@@ -60,7 +60,7 @@ def meet(
     order = order_for(order, request)
     constraints = request.constraints
     possible = _rules(request, tokenizer)
-    weigh = bool(constraints) or (request.exact and len(request.allowed) > 1)
+    weigh = bool(constraints) or len(request.allowed) > 1
     rounds: tuple[int, ...] = (1,)
     if weigh:
         rounds = _CANDIDATES + (_FOR_CONSTRAINTS if constraints else ())

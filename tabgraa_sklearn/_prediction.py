@@ -13,7 +13,7 @@ import torch
 
 from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
-from ._conditions import requests_of_cells
+from ._conditions import given_tokens
 from ._tokenizer import TableTokenizer
 
 __all__ = ["cell_values", "distributions", "reduce_numbers"]
@@ -21,6 +21,7 @@ __all__ = ["cell_values", "distributions", "reduce_numbers"]
 Floats = npt.NDArray[np.float64]
 
 _CELLS = 1 << 22  # probabilities that are held at once
+_ROWS = 1024  # and rows
 
 
 def cell_values(codec: Codec) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
@@ -55,8 +56,8 @@ def distributions(
 ) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
     """Probability of each cell of a column given the cells of each row that are there.
 
-    Missing cells of the other columns are left out: the rows that lack the same ones are read
-    together, in the order of the columns that they have.
+    Missing cells of the other columns are left out: each row is read in the order of the columns
+    that it has, together with the rows that have equally many.
 
     Yields
     ------
@@ -72,20 +73,23 @@ def distributions(
     # MPS has no double precision; elsewhere a row's figures do not depend on the rows beside it.
     dtype = torch.float32 if device.type == "mps" else torch.float64
     exact = copy.deepcopy(model).to(dtype).eval()
-    block = max(_CELLS // _size(codec), 1)
-    for request in requests_of_cells(frame, tokenizer, fill=True):
-        given = [column for column in order if column in request.given]
-        rest = [column for column in order if column not in request.given and column != target]
-        orders = torch.tensor([*given, target, *rest], device=device)
-        for start in range(0, len(request.rows), min(block, 1024)):
-            part = slice(start, start + min(block, 1024))
-            tokens = torch.from_numpy(np.maximum(request.tokens[part], 0)).to(device)
+    block = min(max(_CELLS // _size(codec), 1), _ROWS)
+    token_ids, known = given_tokens(frame, tokenizer, strict=False)
+    place = np.argsort(order)
+    rank = np.where(known, place, 2 * len(order) + place)
+    rank[:, target] = len(order)  # behind the cells that are there
+    orders, sizes = rank.argsort(1), known.sum(1)
+    for size in np.unique(sizes):
+        alike = np.flatnonzero(sizes == size)
+        for rows in np.split(alike, range(block, len(alike), block)):
+            tokens = torch.from_numpy(np.maximum(token_ids[rows], 0)).to(device)
+            read = torch.from_numpy(orders[rows, : size + 1]).to(device)
             with torch.inference_mode():
-                states = exact.hidden(tokens, orders.expand(len(tokens), -1))[:, target]
+                states = exact.read(tokens, read)
                 probabilities = _cells(exact, codec, states, target).cpu().double().numpy()
             probabilities[:, absent] = 0.0
             total = probabilities.sum(1, keepdims=True)
-            yield request.rows[part], probabilities / np.maximum(total, 1e-300)
+            yield rows, probabilities / np.maximum(total, 1e-300)
 
 
 def reduce_numbers(values: Floats, probabilities: Floats, statistic: Any) -> Floats:

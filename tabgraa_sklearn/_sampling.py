@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from ._backbone import CompactBackbone
 from ._device import autocast
 from ._drawing import Wanted, draw_rows
 
-__all__ = ["row_uniforms", "sample_tokens"]
+__all__ = ["Drawing", "row_uniforms", "sample_tokens"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,33 +67,86 @@ def sample_tokens(
         What the tokenizer needs to place values within their cells.
     """
     layout = backbone.layout
-    device = backbone.begin.device
-    # Rows are drawn together in blocks, of which so many sequences go through the model at once;
-    # of wide rows fewer, for each cell is cached.
-    block = _at_most(_BLOCK_ROWS, (1 << 20) // layout.n_columns)
-    share = device.type == "cpu"
-    largest, most_cells = (1 << 12, 1 << 17) if share else (1 << 14, 1 << 20)
-    most = _at_most(largest, most_cells // layout.n_columns)
+    drawing = Drawing.of(backbone, precision)
+    device, block = drawing.device, drawing.block
     rows_at_once = max(block, batch_size // block * block)
-    model = _with_products_in(backbone, precision).eval()
     tables = None
     for start in range(0, n_samples, rows_at_once):
         stop = min(start + rows_at_once, n_samples)
         uniforms = row_uniforms(seed, start, stop, layout.n_digits + layout.n_columns)
-        # Rounding to float32 may give 1, which is no number of [0, 1).
-        drawing = np.minimum(uniforms[:, : layout.n_digits], 1 - 2**-24).astype(np.float32)
-        with torch.inference_mode(), autocast(device, precision):
-            tables = tables or model.output_tables(precision)
+        numbers = Drawing.uniforms(uniforms[:, : layout.n_digits])
+        with drawing.mode():
+            tables = tables or drawing.model.output_tables(precision)
             drawn = []
-            for number, part in enumerate(torch.from_numpy(drawing).split(block)):
+            for number, part in enumerate(numbers.split(block)):
                 first_row = start + number * block
                 asked = _asked(wanted, slice(first_row, first_row + len(part)), device)
                 part = part.to(device)
-                rows = draw_rows(model, part, order, tables, temperature, most, share, asked)
+                rows = draw_rows(
+                    drawing.model,
+                    part,
+                    order,
+                    tables,
+                    temperature,
+                    drawing.most,
+                    drawing.share,
+                    asked,
+                )
                 drawn.append(rows.cpu())
                 if wanted is not None and asked is not None:
                     wanted.chances[first_row : first_row + len(part)] = asked.chances.cpu()
         yield torch.cat(drawn).numpy(), uniforms[:, layout.n_digits :]
+
+
+@dataclass
+class Drawing:
+    """A model made ready to draw from.
+
+    Attributes
+    ----------
+    model : CompactBackbone
+    device : torch.device
+    precision : torch.dtype
+    block : int
+        Rows that are drawn together.
+    most : int
+        Sequences that go through the model at once; of wide rows fewer, for each cell is cached.
+    share : bool
+        Whether rows that begin alike are one sequence.
+    """
+
+    model: CompactBackbone
+    device: torch.device
+    precision: torch.dtype
+    block: int
+    most: int
+    share: bool
+
+    @classmethod
+    def of(cls, backbone: CompactBackbone, precision: torch.dtype) -> Drawing:
+        """Choose what the device and the number of columns ask for."""
+        device, n_columns = backbone.begin.device, backbone.layout.n_columns
+        share = device.type == "cpu"
+        largest, most_cells = (1 << 12, 1 << 17) if share else (1 << 14, 1 << 20)
+        return cls(
+            _with_products_in(backbone, precision).eval(),
+            device,
+            precision,
+            _at_most(_BLOCK_ROWS, (1 << 20) // n_columns),
+            _at_most(largest, most_cells // n_columns),
+            share,
+        )
+
+    @contextlib.contextmanager
+    def mode(self) -> Iterator[None]:
+        """Neither gradients nor more precision than asked for."""
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            yield
+
+    @staticmethod
+    def uniforms(numbers: Floats) -> Tensor:
+        """Give numbers of [0, 1) in single precision, where rounding might make them 1."""
+        return torch.from_numpy(np.minimum(numbers, 1 - 2**-24).astype(np.float32))
 
 
 def _asked(wanted: Wanted | None, rows: slice, device: torch.device) -> Wanted | None:

@@ -27,9 +27,19 @@ from sklearn.utils.validation import (
 from transformers import PretrainedConfig
 
 from ._alignment import OBJECTIVES, Aligner, AlignmentResult, RealRows
-from ._conditions import Request, check_constraints, parse_conditions, requests_of_cells
+from ._conditions import (
+    Request,
+    check_cells,
+    check_constraints,
+    given_tokens,
+    parse_conditions,
+    requests_of_cells,
+    restore_cells,
+    tokens_of_values,
+)
 from ._device import choose_device, choose_precision, private_torch_seed
 from ._features import to_features
+from ._filling import fill_tokens
 from ._frames import check_frame, to_frame
 from ._joining import as_column, assemble, check_lengths, cut, filled_cells, join_target
 from ._meeting import meet
@@ -459,12 +469,14 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         """
         seed = self._check_sampling(n_samples, random_state, temperature, batch_size, refine)
         if conditions is not None or constraints:
-            given = {} if conditions is None else conditions
-            held = check_constraints(constraints or [], self._tokenizer)
-            asked = parse_conditions(given, int(n_samples), self._tokenizer, seed)
-            for request in asked:
-                request.constraints = held
-            frame = self._fulfil(asked, seed=seed, temperature=float(temperature), refine=refine)
+            frame = self._meet(
+                conditions,
+                constraints,
+                int(n_samples),
+                seed=seed,
+                temperature=float(temperature),
+                refine=refine,
+            )
             return self._container.restore(frame)
         frame = self._draw(
             int(n_samples),
@@ -564,11 +576,12 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         )
         frame = self._check_columns(X)
         container = to_frame(X)[1]
-        asked = requests_of_cells(frame, self._tokenizer, fill=True)
+        given = given_tokens(frame, self._tokenizer, strict=False)
+        allowed = tokens_of_values(self._tokenizer)
         completed = []
         for number in range(int(n_draws)):
             own = int(np.random.default_rng([seed, number, 5]).integers(2**31))
-            drawn = self._fulfil(asked, seed=own, temperature=float(temperature))
+            drawn = self._fill(*given, seed=own, temperature=float(temperature), allowed=allowed)
             filled = frame.copy()
             for name in frame.columns:
                 missing = frame[name].isna().to_numpy()
@@ -795,6 +808,31 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         return pd.DataFrame(self.history_)
 
+    def supervised(self) -> TabGRAASynthesizer:
+        """Give a copy whose model is that of the supervised stage, before any round.
+
+        Returns
+        -------
+        TabGRAASynthesizer
+            Fitted; without a signal, so that it cannot refine.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        """
+        check_is_fitted(self, "model_")
+        earlier = copy.deepcopy(self)
+        start = earlier._rounds.start
+        if start is not None:
+            earlier.model_.load_state_dict(start)
+        earlier._rounds = AlignmentResult()
+        earlier.history_ = [entry for entry in self.history_ if entry["stage"] == "supervised"]
+        earlier.n_rounds_ = earlier.best_round_ = 0
+        earlier.rounds_stop_reason_ = earlier._rounds.stop_reason
+        earlier.__dict__.pop("signal_", None)
+        return earlier
+
     # -- steps of fit ----------------------------------------------------------------------
 
     def _supervise(
@@ -971,8 +1009,56 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
 
         return score
 
+    def _fill(
+        self,
+        token_ids: npt.NDArray[Any],
+        known: npt.NDArray[np.bool_],
+        *,
+        seed: int,
+        temperature: float,
+        allowed: dict[int, npt.NDArray[np.bool_]] | None = None,
+    ) -> pd.DataFrame:
+        """Draw the cells of rows that are not known; the others as their tokens stand for them."""
+        drawn = fill_tokens(
+            self.model_,
+            token_ids,
+            known,
+            seed=seed,
+            order=self.column_order_,
+            precision=getattr(torch, self.precision_),
+            temperature=temperature,
+            allowed=allowed,
+        )
+        return self._tokenizer.decode(*drawn)
+
+    def _meet(
+        self,
+        conditions: Any,
+        constraints: Any,
+        n_samples: int,
+        *,
+        seed: int,
+        temperature: float,
+        refine: bool,
+    ) -> pd.DataFrame:
+        """Draw rows that meet what is asked of them."""
+        tokenizer = self._tokenizer
+        held = check_constraints(constraints or [], tokenizer)
+        if conditions is None or isinstance(conditions, Mapping):
+            requests = parse_conditions(conditions or {}, n_samples, tokenizer, seed)
+        else:
+            cells = check_cells(conditions, n_samples, tokenizer)
+            if not held and not refine:
+                given = given_tokens(cells, tokenizer, strict=True)
+                drawn = self._fill(*given, seed=seed, temperature=temperature)
+                return restore_cells(drawn, cells, tokenizer)
+            requests = requests_of_cells(cells, tokenizer)
+        for request in requests:
+            request.constraints = held
+        return self._fulfil(requests, seed=seed, temperature=temperature, refine=refine)
+
     def _fulfil(
-        self, requests: list[Request], *, seed: int, temperature: float, refine: bool = False
+        self, requests: list[Request], *, seed: int, temperature: float, refine: bool
     ) -> pd.DataFrame:
         """Draw the rows that are asked for."""
         frames, places = [], []
