@@ -1,8 +1,9 @@
 """Synthetic tables from a tabular language model, as a scikit-learn estimator."""
 
 from ._imputer import TabGRAAImputer
+from ._report import Report, report
 from ._schema import ColumnKindWarning
 from ._synthesizer import TabGRAASynthesizer
 
-__all__ = ["ColumnKindWarning", "TabGRAAImputer", "TabGRAASynthesizer"]
+__all__ = ["ColumnKindWarning", "Report", "TabGRAAImputer", "TabGRAASynthesizer", "report"]
 __version__ = "0.1.0.dev0"

@@ -1,18 +1,13 @@
-"""Scorers for model selection, with scikit-learn's signature ``(estimator, X, y=None)``.
-
-Each can be passed as ``scoring=`` to ``GridSearchCV``, ``RandomizedSearchCV``,
-``HalvingGridSearchCV`` or ``cross_validate``; larger is better.
-"""
+"""Scorers for model selection, with scikit-learn's signature ``(estimator, X, y=None)``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from scipy.stats import ks_2samp
 
-from ._frames import to_frame
+from .._frames import to_frame
+from ._fidelity import column_shapes
 
 __all__ = ["column_shapes_scorer", "log_likelihood_scorer", "two_sample_scorer"]
 
@@ -59,9 +54,7 @@ def two_sample_scorer(estimator: Any, X: Any, y: Any = None) -> float:
 def column_shapes_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """Give how alike the columns of rows and of a sample of equal size are, one by one.
 
-    One minus the Kolmogorov-Smirnov statistic of a column of numbers or times, one minus the
-    total variation distance of any other (a missing cell is a value of its own); the mean over
-    the columns.
+    By :func:`column_shapes`.
 
     Parameters
     ----------
@@ -73,30 +66,9 @@ def column_shapes_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     -------
     float
         In [0, 1]; 1: equal. Two samples of one table of n rows score about 1 - 1 / sqrt(n).
-
-    References
-    ----------
-    SDMetrics' column shapes: KSComplement and TVComplement.
     """
     real, _ = to_frame(X)
     synthetic, _ = to_frame(estimator.sample(len(real), random_state=0))
     if not set(real.columns) <= set(synthetic.columns):  # of an array against a named table
         synthetic = synthetic.iloc[:, : real.shape[1]].set_axis(real.columns, axis=1)
-    return float(np.mean([_likeness(real[name], synthetic[name]) for name in real.columns]))
-
-
-def _likeness(real: pd.Series, synthetic: pd.Series) -> float:
-    if pd.api.types.is_datetime64_any_dtype(real) or pd.api.types.is_timedelta64_dtype(real):
-        real, synthetic = (
-            part.dropna().reset_index(drop=True).astype("int64") for part in (real, synthetic)
-        )
-    if pd.api.types.is_numeric_dtype(real.dtype) and not pd.api.types.is_bool_dtype(real.dtype):
-        known = [part.dropna().to_numpy(dtype=np.float64) for part in (real, synthetic)]
-        if min(map(len, known)) == 0:
-            return float(len(known[0]) == len(known[1]))
-        return 1.0 - float(ks_2samp(*known).statistic)
-    shares = [
-        part.astype(object).where(part.notna(), None).value_counts(normalize=True, dropna=False)
-        for part in (real, synthetic)
-    ]
-    return 1.0 - 0.5 * float(shares[0].sub(shares[1], fill_value=0.0).abs().sum())
+    return float(column_shapes(real, synthetic, max_rows=None, n_bootstraps=0))

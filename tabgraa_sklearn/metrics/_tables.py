@@ -1,0 +1,197 @@
+"""Tables side by side, in a form that can be compared."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.neighbors import NearestNeighbors
+
+from .._cells import to_floats
+from .._frames import check_frame, to_frame
+from .._schema import Column, Schema
+
+__all__ = ["MAX_ROWS", "N_BOOTSTRAPS", "Side", "nearest", "place", "side_by_side"]
+
+Floats = npt.NDArray[np.float64]
+
+MAX_ROWS = 50_000
+N_BOOTSTRAPS = 50
+_LABELS = 500  # labels of a column with an indicator of their own; the rarer ones share one
+_KD_TREE = 12  # up to so many dimensions a tree finds neighbours faster than trying all
+
+
+@dataclass
+class Side:
+    """One of the tables.
+
+    Attributes
+    ----------
+    numbers : DataFrame of shape (n_rows, n_number_columns)
+        float64, NaN where missing; times and durations in their unit.
+    labels : DataFrame of shape (n_rows, n_label_columns)
+        Codes that all tables share, -1 where missing.
+    order : list
+        The columns of both, as they stand in the table.
+    texts : dict of {column name: ndarray}
+        What the codes of labels stand for.
+    """
+
+    numbers: pd.DataFrame
+    labels: pd.DataFrame
+    order: list[Hashable]
+    texts: dict[Hashable, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, rows: Any) -> Side:
+        """Give some of the rows."""
+        return replace(self, numbers=self.numbers.iloc[rows], labels=self.labels.iloc[rows])
+
+    def drop(self, name: Hashable) -> Side:
+        """Leave a column out."""
+        return replace(
+            self,
+            numbers=self.numbers.drop(columns=name, errors="ignore"),
+            labels=self.labels.drop(columns=name, errors="ignore"),
+            order=[column for column in self.order if column != name],
+        )
+
+
+def side_by_side(
+    tables: Sequence[Any],
+    *,
+    categorical: Collection[Hashable] | None = None,
+    max_rows: int | None = None,
+    random_state: int = 0,
+    names: Sequence[str] = ("real", "synthetic", "holdout"),
+) -> list[Side]:
+    """Read tables of the same columns; what these are is read off the first.
+
+    Raises
+    ------
+    ValueError
+        Where a table lacks a column or a column cannot be read; the message names both.
+    """
+    random = np.random.default_rng(random_state)
+    if max_rows is not None and (isinstance(max_rows, bool) or max_rows < 1):
+        raise ValueError(f"max_rows must be None or an int of at least 1; got {max_rows!r}.")
+    frames: list[pd.DataFrame] = []
+    for name, table in zip(names, tables, strict=False):
+        frame, container = to_frame(table)
+        if len(frame) == 0:
+            raise ValueError(f"{name} must have at least one row; got none.")
+        if frames and container.kind == "array" and frame.shape[1] == frames[0].shape[1]:
+            frame = frame.set_axis(frames[0].columns, axis=1)
+        check_frame(frame, min_rows=1)
+        missing = [column for column in frames[0] if column not in frame] if frames else []
+        if missing:
+            raise ValueError(f"{name} must have the columns of {names[0]}; missing {missing}.")
+        if max_rows is not None and len(frame) > max_rows:
+            chosen = np.sort(random.choice(len(frame), max_rows, replace=False))
+            frame = frame.iloc[chosen].reset_index(drop=True)
+        frames.append(frame)
+    kinds = dict.fromkeys(categorical or (), "categorical")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of identifiers, which are left out here
+        schema = Schema.from_frame(frames[0], kinds)
+    kept = [column for column in schema if column.kind not in ("identifier", "text")]
+    if not kept:
+        raise ValueError("all columns are taken for identifiers or text: nothing to compare.")
+    numbers: list[dict[Hashable, Any]] = [{} for _ in frames]
+    labels: list[dict[Hashable, Any]] = [{} for _ in frames]
+    texts: dict[Hashable, npt.NDArray[Any]] = {}
+    for column in kept:
+        series = [frame[column.name] for frame in frames]
+        if column.has_numbers:
+            for side, cells in zip(numbers, series, strict=True):
+                side[column.name] = _numbers(column, cells)
+            continue
+        codes, texts[column.name] = _codes(series)
+        for side, own in zip(labels, codes, strict=True):
+            side[column.name] = own
+    order = [column.name for column in kept]
+    indices = [pd.RangeIndex(len(frame)) for frame in frames]
+    return [
+        Side(pd.DataFrame(one, index=index), pd.DataFrame(other, index=index), order, texts)
+        for one, other, index in zip(numbers, labels, indices, strict=True)
+    ]
+
+
+def _numbers(column: Column, series: pd.Series) -> Floats:
+    if series.isna().all():
+        return np.full(len(series), np.nan)
+    if column.kind == "numeric":  # as they are, whatever decimals the real ones have
+        try:
+            return to_floats(series)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Column {column.name!r} holds numbers and cannot be read from dtype "
+                f"{series.dtype}: {error}"
+            ) from error
+    raw, missing = column.read(series)
+    return np.where(missing, np.nan, raw.astype(np.float64))
+
+
+def _codes(columns: list[pd.Series]) -> tuple[list[npt.NDArray[np.int64]], npt.NDArray[Any]]:
+    """Give labels as codes that all columns share, and the labels; 1, 1.0 and "1" are one."""
+    texts = pd.concat([_texts(column) for column in columns], ignore_index=True)
+    codes, labels = pd.factorize(texts, sort=True)
+    ends = np.cumsum([len(column) for column in columns])[:-1]
+    return np.split(codes.astype(np.int64), ends), np.asarray(labels, dtype=object)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    missing = column.isna()
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        numbers = column.astype("float64")
+        whole = numbers.isna() | (numbers == np.floor(numbers))
+        column = numbers.astype("Int64") if whole.all() else numbers
+    texts = column.astype(object).astype(str)
+    return texts.where(~missing, None).astype(object)
+
+
+def place(sides: Sequence[Side], reference: Sequence[int] = (0,)) -> list[Floats]:
+    """Put rows in a space in which a full range and another label are both one apart (L2).
+
+    Numbers are scaled by the range of the sides of `reference`; a missing one lies at the middle,
+    with an indicator beside it. Labels have an indicator each, divided by the root of two.
+
+    Returns
+    -------
+    list of ndarray of shape (n_rows, n_dimensions)
+    """
+    known = pd.concat([sides[number].numbers for number in reference])
+    low, high = known.min().fillna(0.0), known.max().fillna(0.0)
+    span = (high - low).where(high > low, 1.0)
+    scaled = [((side.numbers - low) / span).to_numpy(dtype=np.float64) for side in sides]
+    missing = [np.isnan(part) for part in scaled]
+    some = np.logical_or.reduce([part.any(0) for part in missing])
+    blocks = [
+        [np.where(gap, 0.5, part), gap[:, some].astype(np.float64)]
+        for part, gap in zip(scaled, missing, strict=True)
+    ]
+    for name in sides[0].labels.columns:
+        codes = pd.concat([sides[number].labels[name] for number in reference])
+        frequent = codes.value_counts().index[:_LABELS].sort_values()
+        slots = [frequent.get_indexer(side.labels[name]) for side in sides]
+        rest = any((slot < 0).any() for slot in slots)
+        for block, slot in zip(blocks, slots, strict=True):
+            indicators = np.zeros((len(slot), len(frequent) + rest))
+            indicators[np.arange(len(slot)), slot] = np.sqrt(0.5)  # -1: the last, of the rest
+            block.append(indicators)
+    return [np.hstack(block) for block in blocks]
+
+
+def nearest(rows: Floats, queries: Floats, n_neighbors: int = 1) -> tuple[Floats, Any]:
+    """Distances of each query to its nearest rows, and which they are, (n_queries, n_neighbors)."""
+    algorithm = "brute" if rows.shape[1] > _KD_TREE else "kd_tree"
+    index = NearestNeighbors(n_neighbors=n_neighbors, algorithm=algorithm).fit(rows)
+    distances, places = index.kneighbors(queries)
+    return distances, places

@@ -1,0 +1,202 @@
+"""The report: its figures, its page, and the page in a browser."""
+
+import base64
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_table, make_tiny
+
+from tabgraa_sklearn import Report, metrics, report
+
+SECTIONS = ["overview", "columns", "pairs", "differences", "privacy", "rounds"]
+
+
+@pytest.fixture(scope="module")
+def aligned():
+    """Give a synthesizer some of whose rounds were kept."""
+    settings = {"max_epochs": 2, "batch_size": 64, "n_rounds": 2, "align_pool_size": 4000}
+    model = make_tiny(align_learning_rate=3e-3, **settings).fit(make_table(1000))
+    assert model.best_round_ > 0
+    return model
+
+
+@pytest.fixture(scope="module")
+def found(aligned):
+    return report(aligned, make_table(1000), make_table(300, seed=5), n_bootstraps=5)
+
+
+@pytest.fixture(scope="module")
+def of_tables():
+    table = make_table(200)
+    odd = table.assign(**{"price": table["price"] * 3, "<b>": ["$x$", "a & b"] * 100})
+    plain = table.assign(**{"<b>": ["$x$", "a & b"] * 100})
+    return report(
+        {"good <one>": plain.sample(frac=1, random_state=0), "bad <one>": odd},
+        plain,
+        plain.sample(frac=1, random_state=1),
+        target="group",
+        n_bootstraps=5,
+    )
+
+
+# -- figures -------------------------------------------------------------------------------
+
+
+def test_the_frame_has_every_measure_of_every_table(found):
+    frame = found.frame()
+    assert list(frame["table"].unique()) == ["supervised", "aligned", "real holdout"]
+    assert (frame.groupby("table").size() == 13).all()
+    assert list(frame.columns)[:5] == ["table", "measure", "value", "low", "high"]
+    assert (frame["low"] <= frame["value"]).all()
+    frame.loc[:, "value"] = 0.0
+    assert (found.frame()["value"] != 0.0).any()
+
+
+def test_the_figures_are_those_of_the_measures():
+    """Nothing is drawn where all tables have as many rows."""
+    train, synthetic, holdout = (make_table(150, seed) for seed in (0, 1, 2))
+    both = pd.concat([holdout, make_table(150, 3)])
+    figures = report(synthetic, train, both, n_bootstraps=0).frame()
+    values = figures.set_index(["table", "measure"])["value"]
+    assert values["synthetic", "column_shapes"] == metrics.column_shapes(train, synthetic)
+    assert values["synthetic", "copy_share"] == metrics.copy_share(train, synthetic)
+
+
+def test_the_supervised_model_is_set_beside_the_aligned_one(aligned):
+    supervised = aligned.supervised()
+    assert supervised.best_round_ == supervised.n_rounds_ == 0
+    assert not hasattr(supervised, "signal_")
+    assert {entry["stage"] for entry in supervised.history_} == {"supervised"}
+    one, other = (model.sample(50, random_state=0) for model in (supervised, aligned))
+    assert not one.equals(other)
+    alone = make_tiny(**{**aligned.get_params(), "n_rounds": 0}).fit(make_table(1000))
+    pd.testing.assert_frame_equal(alone.sample(50, random_state=0), one)
+
+
+def test_without_rounds_there_is_one_model(fitted):
+    found = report(fitted, make_table(120), make_table(60, 3), n_bootstraps=0)
+    assert list(found.frame()["table"].unique()) == ["supervised", "real holdout"]
+    assert "There were none" in found.to_html()
+
+
+def test_a_column_that_differs_is_found(of_tables):
+    assert of_tables.shown == "bad <one>"
+    assert of_tables.differences.importances.index[0] == "price"
+    worst = of_tables.differences.worst_rows
+    assert worst.columns[0] == "P(real)"
+    assert len(worst) == 10
+    assert worst["P(real)"].is_monotonic_increasing
+    assert of_tables.shapes.sort_values("score")["column"].iloc[0] == "price"
+
+
+def test_tables_are_compared_at_equal_numbers_of_rows(of_tables, found):
+    assert of_tables.n_rows == 100  # half of the holdout
+    assert found.n_rows == 150
+
+
+def test_bad_input_is_named(fitted):
+    table = make_table(60)
+    with pytest.raises(ValueError, match="X_holdout must have at least 20 rows"):
+        report(table, table, table.head(10))
+    with pytest.raises(ValueError, match=r"X_holdout must have the columns.*'price'"):
+        report(table, table, table.drop(columns="price"))
+    with pytest.raises(ValueError, match=r"fake must have the columns.*'price'"):
+        report({"fake": table.drop(columns="price")}, table, table)
+    with pytest.raises(ValueError, match="target must be a column"):
+        report(table, table, table, target="rent")
+    with pytest.raises(ValueError, match="at least one table"):
+        report({}, table, table)
+    with pytest.raises(ValueError, match="may be named"):
+        report({"real holdout": table}, table, table)
+    with pytest.raises(ValueError, match="synthetic must have at least one row"):
+        report(table.head(0), table, table)
+
+
+def test_a_table_of_numbers_alone_and_of_one_column():
+    random = np.random.default_rng(0)
+    tables = [pd.DataFrame(random.normal(size=(60, 1)), columns=["x"]) for _ in range(3)]
+    page = report(*tables, n_bootstraps=0).to_html()
+    assert "There is only one column" in page
+    arrays = [random.normal(size=(60, 3)) for _ in range(3)]
+    assert isinstance(report(*arrays, n_bootstraps=0), Report)
+
+
+# -- the page ------------------------------------------------------------------------------
+
+
+def test_the_page_is_whole_and_needs_nothing_else(found, tmp_path):
+    path = tmp_path / "report.html"
+    text = found.to_html(path)
+    assert path.read_text(encoding="utf-8") == text
+    assert re.findall(r'data-section="(\w+)"', text) == SECTIONS
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    assert "<script" not in text
+    assert "supervised" in text
+    assert "aligned" in text
+    value = found.frame()["value"].iloc[0]
+    assert f"{value:.4f}" in text
+
+
+def test_a_notebook_shows_the_same(found):
+    assert found._repr_html_() in found.to_html()
+    assert "column_shapes" in repr(found)
+
+
+def test_pictures_are_pictures(found):
+    image = pytest.importorskip("matplotlib.image")
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', found.to_html())
+    assert len(pictures) == 5
+    for data in pictures:
+        pixels = image.imread(io.BytesIO(base64.b64decode(data)))
+        assert min(pixels.shape[:2]) > 100
+        assert pixels.std() > 0.01
+
+
+def test_names_are_escaped(of_tables):
+    text = of_tables.to_html()
+    assert "good &lt;one&gt;" in text
+    assert "<one>" not in text
+    assert "<b>" not in text
+
+
+def test_without_matplotlib_the_figures_are_at_hand(of_tables, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"tabgraa-sklearn\[report\]"):
+        of_tables.to_html()
+    assert len(of_tables.frame()) > 0
+
+
+def test_the_page_opens_in_a_browser(found, tmp_path):
+    """Every section is drawn and nothing is complained of; CI insists on the browser."""
+    image = pytest.importorskip("matplotlib.image")
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        assert not os.environ.get("TABGRAA_BROWSER"), "no chromium, though TABGRAA_BROWSER is set"
+        pytest.skip("no chromium")
+    found.to_html(tmp_path / "report.html")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"]
+    command += ["--no-first-run", "--disable-background-networking", "--disable-sync"]
+    command += ["--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--enable-logging=stderr", "--window-size=1200,3600", "--hide-scrollbars"]
+    page = (tmp_path / "report.html").as_uri()
+    shown = subprocess.run(
+        [*command, "--dump-dom", page], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert re.findall(r'data-section="(\w+)"', shown.stdout) == SECTIONS
+    assert "CONSOLE" not in shown.stderr
+    picture = tmp_path / "page.png"
+    subprocess.run(
+        [*command, f"--screenshot={picture}", page], capture_output=True, timeout=120, check=True
+    )
+    pixels = image.imread(picture)
+    assert pixels.shape[:2] == (3600, 1200)
+    # Down to the foot of the page, stretches of every height hold something.
+    filled = [part.std() > 0.005 for part in np.array_split(pixels[:, :, :3], 12)]
+    assert sum(filled) >= 10
