@@ -25,8 +25,8 @@ import machine
 import numpy as np
 import pandas as pd
 import results
-import speed
 import tables
+import workers
 from measures import c2st_xgboost
 from questions import SYSTEMS
 from sklearn.metrics import roc_auc_score
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--time-box", type=float, default=1800, help="seconds a process may take")
-    parser.add_argument("--venvs", type=Path, default=Path(__file__).parent / ".venvs")
+    parser.add_argument("--venvs", type=Path, default=workers.VENVS)
     parser.add_argument("--out", type=Path, default=results.RESULTS / "conditional.csv")
     arguments = parser.parse_args()
     for name in arguments.tables:
@@ -53,7 +53,7 @@ def main() -> None:
         for seed in arguments.seeds:
             for system in arguments.systems:
                 own = system.partition(",")[0]
-                python = speed.python_of(own, arguments.venvs)
+                python = workers.python_of(own, arguments.venvs)
                 line = {"table": name, "synthesizer": system, "seed": str(seed), "repeats": 1}
                 line |= ask(table, system, python, seed, arguments.time_box)
                 line |= machine.describe()

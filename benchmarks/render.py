@@ -35,6 +35,9 @@ def main() -> None:
     for file in sorted(results.RESULTS.glob("*.csv")):
         if file != fidelity:
             parts += render_plain(file.stem, pd.read_csv(file))
+            picture = file.with_suffix(".png")
+            if picture.exists():
+                parts.append(f"![{file.stem}](results/{picture.name})")
     OUT.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print(f"wrote {OUT}")
 

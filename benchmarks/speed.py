@@ -14,12 +14,7 @@ side in ``results/speed_ratios.csv``.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
-import tempfile
 import time
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +22,11 @@ import machine
 import pandas as pd
 import results
 import tables
+import workers
 from measures import c2st_xgboost
-from systems import SYSTEMS
+from workers import OURS
 
-OURS = "tabgraa-sklearn"
-WORKER = Path(__file__).parent / "systems.py"
+SYSTEMS = (OURS, "tabular-argn", "realtabformer", "be-great")
 FIGURES = ["fit_seconds", "sample_rows_per_second", "peak_memory_mb", "seconds_to_target"]
 MOST_EPOCHS = 64
 
@@ -42,13 +37,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tables", nargs="*", default=["adult"])
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--target", type=float, default=0.75, help="C2ST to be reached")
     parser.add_argument("--time-box", type=float, default=600, help="seconds a process may take")
-    parser.add_argument("--venvs", type=Path, default=Path(__file__).parent / ".venvs")
+    parser.add_argument("--venvs", type=Path, default=workers.VENVS)
     arguments = parser.parse_args()
-    pythons = {system: python_of(system, arguments.venvs) for system in arguments.systems}
+    pythons = {system: workers.python_of(system, arguments.venvs) for system in arguments.systems}
     for name in arguments.tables:
         table = tables.load(name)
         for seed in range(arguments.repeats):
@@ -105,23 +100,10 @@ def run(
     table: tables.Table, system: str, python: str, epochs: int | None, seed: int, time_box: float
 ) -> dict[str, Any] | None:
     """Fit and sample once in a process of its own; None where it ran out of time."""
-    with tempfile.TemporaryDirectory() as folder:
-        train, out = Path(folder) / "train.csv", Path(folder) / "rows.csv"
-        table.train.to_csv(train, index=False)
-        command = [python, str(WORKER), system, str(train), str(out)]
-        command += ["--rows", str(len(table.train)), "--seed", str(seed)]
-        command += [] if epochs is None else ["--epochs", str(epochs)]
-        try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=time_box, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return None
-        if done.returncode != 0:
-            print(done.stderr[-3000:], file=sys.stderr)
-            raise RuntimeError(done.stderr.strip().rpartition("\n")[2][:200])
-        figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-        rows = pd.read_csv(out)
+    done = workers.fit_and_sample(table, system, python, epochs, seed, time_box)
+    if done is None:
+        return None
+    figures, rows = done
     figures["c2st_xgboost"] = c2st_xgboost(
         table.train, rows, categorical=table.categorical, random_state=seed
     )
@@ -153,32 +135,6 @@ def ratios(stored: pd.DataFrame) -> pd.DataFrame:
                     }
                 )
     return pd.DataFrame(lines)
-
-
-def python_of(system: str, venvs: Path) -> str:
-    """Give the interpreter that a system is installed for; ours is this one."""
-    if system == OURS:
-        return sys.executable
-    folder = venvs / system
-    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    if not (folder / "ready").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        install = [str(python), "-m", "pip", "install", "--quiet"]
-        # torch first, in our version: else the systems would be timed on different ones.
-        subprocess.run([*install, f"torch=={torch_version()}"], check=True)
-        subprocess.run([*install, SYSTEMS[system][0]], check=True)
-        # What they may bring beside it is built for other versions, and breaks their imports.
-        drop = [str(python), "-m", "pip", "uninstall", "--quiet", "--yes"]
-        subprocess.run([*drop, "torchvision", "torchaudio"], check=True)
-        (folder / "ready").touch()
-    return str(python)
-
-
-def torch_version() -> str:
-    """Name the version of torch that we run, without its build."""
-    import torch
-
-    return str(torch.__version__).partition("+")[0]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fit and sample with one system, in the environment it is installed in: what ``speed.py`` starts.
+"""Fit and sample with one system, in the environment it is installed in: what benchmarks start.
 
     VENV/bin/python benchmarks/systems.py tabular-argn train.csv.gz out.csv --rows 30000 --epochs 5
 
@@ -39,6 +39,45 @@ def fit_tabular_argn(train: pd.DataFrame, epochs: int | None, seed: int) -> Samp
     model = TabularARGN(verbose=0, random_state=seed, **settings)
     model.fit(train)
     return lambda n: model.sample(n_samples=n)
+
+
+def fit_aligned(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
+    """Fit this package at its defaults, or for so many epochs, rounds of alignment included."""
+    from tabgraa_sklearn import TabGRAASynthesizer
+
+    model = TabGRAASynthesizer(max_epochs=epochs, random_state=seed).fit(train)
+    return lambda n: model.sample(n, random_state=seed)
+
+
+def of_sdv(name: str) -> Callable[[pd.DataFrame, int | None, int], Sampler]:
+    """Give the fit of one of SDV's synthesizers at its defaults, or for so many epochs."""
+
+    def fit(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
+        import numpy as np
+        import torch
+        from sdv import single_table
+        from sdv.metadata import Metadata
+
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
+        settings = {} if epochs is None else {"epochs": epochs}
+        metadata = Metadata.detect_from_dataframe(train)
+        model = getattr(single_table, name)(metadata, **settings)
+        model.fit(train)
+        return lambda n: model.sample(num_rows=n)
+
+    return fit
+
+
+def fit_arf(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
+    """Fit arfpy's adversarial random forest at its defaults; it has no epochs."""
+    import numpy as np
+    from arfpy import arf
+
+    np.random.seed(seed)  # noqa: NPY002
+    model = arf.arf(x=train)
+    model.forde()
+    return lambda n: model.forge(n=n)
 
 
 def fit_realtabformer(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
@@ -91,6 +130,11 @@ def fit_great(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
 
 SYSTEMS: dict[str, tuple[str, Callable[[pd.DataFrame, int | None, int], Sampler]]] = {
     "tabgraa-sklearn": ("tabgraa-sklearn", fit_ours),
+    "tabgraa-sklearn, aligned": ("tabgraa-sklearn", fit_aligned),
+    "gaussian-copula": ("sdv", of_sdv("GaussianCopulaSynthesizer")),
+    "ctgan": ("sdv", of_sdv("CTGANSynthesizer")),
+    "tvae": ("sdv", of_sdv("TVAESynthesizer")),
+    "arfpy": ("arfpy", fit_arf),
     "tabular-argn": ("mostlyai-engine", fit_tabular_argn),
     "realtabformer": ("realtabformer", fit_realtabformer),
     "be-great": ("be-great", fit_great),
@@ -124,10 +168,20 @@ def main() -> None:
                 "fit_seconds": fit_seconds,
                 "sample_rows_per_second": len(rows) / sample_seconds,
                 "peak_memory_mb": peak * (1 if sys.platform == "darwin" else 1024) / 1e6,
+                **accelerator(),
                 "system_version": version_of(package),
             }
         )
     )
+
+
+def accelerator() -> dict[str, str | float]:
+    """Name the device that torch found, with the most of its memory that was in use."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return {"device": "cpu", "gpu_memory_mb": 0.0}
+    used = torch.cuda.max_memory_allocated() / 1e6
+    return {"device": torch.cuda.get_device_name(), "gpu_memory_mb": used}
 
 
 def version_of(package: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,11 +33,16 @@ def fill_tokens(
     precision: torch.dtype,
     temperature: float = 1.0,
     allowed: dict[int, npt.NDArray[np.bool_]] | None = None,
+    candidates: int = 1,
 ) -> tuple[npt.NDArray[np.int64], Floats]:
     """Draw the cells of rows that are not known, given those that are.
 
     Each row has an order of its own: its known cells first, which are read in one pass, then the
     others. Rows that know equally many cells go through the model together.
+
+    The model knows the order of sampling best. Of several candidates for a row one is taken in
+    proportion to its probability in that order over the one that it was drawn with (sampling
+    importance resampling, Rubin 1987).
 
     Parameters
     ----------
@@ -45,6 +52,8 @@ def fill_tokens(
     known : ndarray of shape (n_rows, n_columns)
     allowed : dict of {int: ndarray of shape (size of the first digit, size of the second or 1)}
         For some columns, which tokens may be drawn.
+    candidates : int
+        Drawn for each row whose known cells do not come first in `order`.
 
     Returns
     -------
@@ -53,104 +62,156 @@ def fill_tokens(
         What the tokenizer needs to place values within their cells.
     """
     n_rows, n_digits = token_ids.shape
+    width = n_digits + known.shape[1]
     drawing = Drawing.of(backbone, precision)
-    device = backbone.begin.device
-    masks = {column: torch.from_numpy(mask).to(device) for column, mask in (allowed or {}).items()}
-    uniforms = row_uniforms(seed, 0, n_rows, n_digits + known.shape[1])
     filled = np.maximum(token_ids, 0).astype(np.int64)
+    places = np.empty(known.shape)
     with drawing.mode():
-        tables = drawing.model.output_tables(precision)
+        filler = _Filler(
+            drawing,
+            drawing.model.output_tables(precision),
+            order,
+            temperature,
+            {c: torch.from_numpy(mask).to(drawing.device) for c, mask in (allowed or {}).items()},
+        )
+        seeds = [seed, *np.random.default_rng([seed, 11]).integers(2**31, size=candidates - 1)]
         for start in range(0, n_rows, drawing.block):
-            stop = min(start + drawing.block, n_rows)
-            for rows in _alike(known[start:stop]):
+            part = slice(start, min(start + drawing.block, n_rows))
+            numbers = [row_uniforms(int(one), part.start, part.stop, width + 1) for one in seeds]
+            places[part] = numbers[0][:, n_digits:width]
+            for rows, several in _groups(known[part], order, candidates):
+                own = [each[rows] for each in numbers[: candidates if several else 1]]
                 rows = rows + start
-                numbers = Drawing.uniforms(uniforms[rows, :n_digits]).to(device)
-                tokens = torch.from_numpy(filled[rows]).to(device)
-                there = known[rows]
-                if (there == there[0]).all():
-                    given = frozenset(np.flatnonzero(there[0]).tolist())
-                    free = {column: mask for column, mask in masks.items() if column not in given}
-                    wanted = Wanted(tokens, given, free, numbers.new_ones(len(rows)))
-                    own = [column for column in order if column in given]
-                    own += [column for column in order if column not in given]
-                    drawn = draw_rows(
-                        drawing.model,
-                        numbers,
-                        own,
-                        tables,
-                        temperature,
-                        drawing.most,
-                        drawing.share,
-                        wanted,
-                    )
-                    filled[rows] = drawn.cpu().numpy()
-                    continue
-                for part in torch.arange(len(rows)).split(drawing.most):
-                    drawn = _complete(
-                        drawing.model,
-                        tokens[part],
-                        torch.from_numpy(there[part.numpy()]).to(device),
-                        numbers[part],
-                        order,
-                        tables,
-                        temperature,
-                        masks,
-                    )
-                    filled[rows[part.numpy()]] = drawn.cpu().numpy()
-    return filled, uniforms[:, n_digits:]
+                filled[rows] = filler.fill(filled[rows], known[rows], own)
+    return filled, places
 
 
-def _alike(known: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.int64]]:
-    """Group rows that are not complete: by what they know where many do, else by how much."""
+def _groups(
+    known: npt.NDArray[np.bool_], order: list[int], candidates: int
+) -> Iterator[tuple[npt.NDArray[np.int64], bool]]:
+    """Group rows that are not complete: by what they know where many do, else by how much.
+
+    Also tells of each group whether several candidates are to be drawn.
+    """
     patterns, group, counts = np.unique(known, axis=0, return_inverse=True, return_counts=True)
     sizes = patterns.sum(1)
-    many = counts >= _MANY
+    several = np.zeros(len(patterns), dtype=bool)
+    if candidates > 1:  # and the known cells do not come first
+        later = np.diff(patterns[:, order].astype(np.int8), axis=1) > 0
+        several = np.asarray(later.any(1))
+    many = (counts >= _MANY) & ~several
     # Behind all numbers of cells, a number for each pattern of many rows.
     label = np.where(many, known.shape[1] + 1 + np.arange(len(patterns)), sizes)
-    label[sizes == known.shape[1]] = -1
+    label = np.where(sizes == known.shape[1], -1, 2 * label + several)
     own = label[group.ravel()]
-    return [np.flatnonzero(own == number) for number in np.unique(own) if number >= 0]
+    for number in np.unique(own[own >= 0]):
+        yield np.flatnonzero(own == number), bool(number % 2)
 
 
-def _complete(
-    model: CompactBackbone,
-    token_ids: Tensor,
-    known: Tensor,
-    uniforms: Tensor,
-    order: list[int],
-    tables: OutputTables,
-    temperature: float,
-    allowed: dict[int, Tensor],
-) -> Tensor:
-    """Draw what is not known of rows that know equally many cells, (n_rows, n_digits)."""
-    n_columns = known.shape[1]
-    token_ids = token_ids.clone()
-    place = torch.empty(n_columns, dtype=torch.long, device=known.device)
-    place[torch.tensor(order, device=known.device)] = torch.arange(n_columns, device=known.device)
-    orders = (place + n_columns * ~known).argsort(1)
-    n_given = int(known[0].sum())
-    cache = CellCache(n_columns)
-    states = model.read(token_ids, orders[:, : n_given + 1], cache)
-    for step in range(n_given, n_columns):
-        asked = orders[:, step]
-        inputs = torch.empty_like(states, dtype=model.begin.dtype)
-        for column in asked.unique().tolist():
-            rows = (asked == column).nonzero()[:, 0]
-            digit = int(model.layout.first[column])
-            first, level, _ = draw_cell(
-                model,
-                states[rows],
-                None,
-                column,
-                uniforms[rows],
-                tables,
-                temperature,
-                allowed.get(column),
+@dataclass
+class _Filler:
+    """Completes groups of rows."""
+
+    drawing: Drawing
+    tables: OutputTables
+    order: list[int]
+    temperature: float
+    allowed: dict[int, Tensor]
+
+    def fill(
+        self,
+        token_ids: npt.NDArray[np.int64],
+        known: npt.NDArray[np.bool_],
+        uniforms: list[Floats],
+    ) -> npt.NDArray[np.int64]:
+        """Complete rows that know equally many cells, with one candidate for each of `uniforms`."""
+        device, n_digits = self.drawing.device, token_ids.shape[1]
+        tokens, there = torch.from_numpy(token_ids).to(device), torch.from_numpy(known).to(device)
+        numbers = [Drawing.uniforms(part[:, :n_digits]).to(device) for part in uniforms]
+        # The largest of scores with Gumbel noise is one drawn by their exponentials.
+        last = np.stack([part[:, -1] for part in uniforms], 1)
+        noise = torch.from_numpy(-np.log(-np.log(np.clip(last, 1e-300, 1 - 1e-16)))).float()
+        if len(numbers) == 1 and (known == known[0]).all():
+            return self._alike(tokens, frozenset(np.flatnonzero(known[0]).tolist()), numbers[0])
+        done = []
+        for part in torch.arange(len(tokens), device=device).split(self.drawing.most):
+            drawn = [self._complete(tokens[part], there[part], each[part]) for each in numbers]
+            if len(drawn) == 1:
+                done.append(drawn[0][0])
+                continue
+            scores = torch.stack(
+                [self._advantage(one, there[part]) + chances.log() for one, chances in drawn], 1
             )
-            token_ids[rows, digit] = first
-            if model.layout.second[column] >= 0:
-                token_ids[rows, digit + 1] = level
-            inputs[rows] = model.embed_cell(column, first, level).to(inputs.dtype)
-        if step + 1 < n_columns:
-            states = model.advance(inputs, orders[:, step + 1], cache)
-    return token_ids
+            best = (scores / self.temperature + noise.to(device)[part]).argmax(1)
+            candidates = torch.stack([one for one, _ in drawn], 1)
+            done.append(candidates[torch.arange(len(part), device=device), best])
+        return torch.cat(done).cpu().numpy()
+
+    def _alike(self, tokens: Tensor, given: frozenset[int], uniforms: Tensor) -> Any:
+        """Complete rows that know the same; those that begin alike share their computation."""
+        drawing = self.drawing
+        free = {column: mask for column, mask in self.allowed.items() if column not in given}
+        own = [column for column in self.order if column in given]
+        own += [column for column in self.order if column not in given]
+        drawn = draw_rows(
+            drawing.model,
+            uniforms,
+            own,
+            self.tables,
+            self.temperature,
+            drawing.most,
+            drawing.share,
+            Wanted(tokens, given, free, uniforms.new_ones(len(tokens))),
+        )
+        return drawn.cpu().numpy()
+
+    def _complete(
+        self, token_ids: Tensor, known: Tensor, uniforms: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Complete rows, each in its order; also give the probability of what was allowed."""
+        model, n_columns = self.drawing.model, len(self.order)
+        token_ids, orders = token_ids.clone(), self._orders(known)
+        n_given = int(known[0].sum())
+        cache = CellCache(n_columns)
+        chances = uniforms.new_ones(len(uniforms))
+        states = model.read(token_ids, orders[:, : n_given + 1], cache)
+        for step in range(n_given, n_columns):
+            asked = orders[:, step]
+            inputs = torch.empty_like(states, dtype=model.begin.dtype)
+            for column in asked.unique().tolist():
+                rows = (asked == column).nonzero()[:, 0]
+                digit = int(model.layout.first[column])
+                first, level, chance = draw_cell(
+                    model,
+                    states[rows],
+                    None,
+                    column,
+                    uniforms[rows],
+                    self.tables,
+                    self.temperature,
+                    self.allowed.get(column),
+                )
+                token_ids[rows, digit] = first
+                if model.layout.second[column] >= 0:
+                    token_ids[rows, digit + 1] = level
+                inputs[rows] = model.embed_cell(column, first, level).to(inputs.dtype)
+                if chance is not None:
+                    chances[rows] *= chance.to(chances.dtype)
+            if step + 1 < n_columns:
+                states = model.advance(inputs, orders[:, step + 1], cache)
+        return token_ids, chances.clamp(min=1e-30)
+
+    def _orders(self, known: Tensor) -> Tensor:
+        """Give the columns of each row in the order in which it is drawn."""
+        order = torch.tensor(self.order, device=known.device)
+        return (order.argsort() + len(order) * ~known).argsort(1)
+
+    def _advantage(self, token_ids: Tensor, known: Tensor) -> Tensor:
+        """Log-probability of rows in the order of sampling, less that of what was drawn in theirs.
+
+        Where known cells are the same, the difference is one of what was drawn alone.
+        """
+        model = self.drawing.model
+        order = torch.tensor(self.order, device=known.device).expand(len(token_ids), -1)
+        in_order = model(token_ids, order).sum(1)
+        return in_order - (model(token_ids, self._orders(known)) * ~known).sum(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
 from ._conditions import given_tokens
+from ._sampling import Drawing
 from ._tokenizer import TableTokenizer
 
 __all__ = ["cell_values", "distributions", "reduce_numbers"]
@@ -21,7 +21,8 @@ __all__ = ["cell_values", "distributions", "reduce_numbers"]
 Floats = npt.NDArray[np.float64]
 
 _CELLS = 1 << 22  # probabilities that are held at once
-_ROWS = 1024  # and rows
+_SEQUENCES = 512  # that go through the model at once
+_FEW_VALUES = 8  # of a target, that each row is tried with
 
 
 def cell_values(codec: Codec) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
@@ -48,16 +49,19 @@ def cell_values(codec: Codec) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
 
 
 def distributions(
-    model: CompactBackbone,
+    backbone: CompactBackbone,
     tokenizer: TableTokenizer,
     order: list[int],
     frame: pd.DataFrame,
     target: int,
+    precision: torch.dtype,
 ) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
     """Probability of each cell of a column given the cells of each row that are there.
 
-    Missing cells of the other columns are left out: each row is read in the order of the columns
-    that it has, together with the rows that have equally many.
+    Missing cells of the other columns are left out. A column of few values is tried with each of
+    them: by Bayes' rule its probabilities are in proportion to those of the rows that arise, read
+    in the order of sampling, in which the model knows most. Of one with more values the
+    distribution is read off the model behind the cells that are there.
 
     Yields
     ------
@@ -69,27 +73,71 @@ def distributions(
     codec = tokenizer.codecs_[target]
     assert not isinstance(codec, FreshValues)
     absent = cell_values(codec)[1]
-    device = model.begin.device
-    # MPS has no double precision; elsewhere a row's figures do not depend on the rows beside it.
-    dtype = torch.float32 if device.type == "mps" else torch.float64
-    exact = copy.deepcopy(model).to(dtype).eval()
-    block = min(max(_CELLS // _size(codec), 1), _ROWS)
+    drawing = Drawing.of(backbone, precision)
     token_ids, known = given_tokens(frame, tokenizer, strict=False)
-    place = np.argsort(order)
-    rank = np.where(known, place, 2 * len(order) + place)
-    rank[:, target] = len(order)  # behind the cells that are there
-    orders, sizes = rank.argsort(1), known.sum(1)
+    token_ids, known[:, target] = np.maximum(token_ids, 0), False
+    values = np.flatnonzero(~absent)
+    few = len(values) <= _FEW_VALUES
+    n_rows = max(min(_CELLS // _size(codec), _SEQUENCES // (len(values) if few else 1)), 1)
+    sizes = known.sum(1)
     for size in np.unique(sizes):
         alike = np.flatnonzero(sizes == size)
-        for rows in np.split(alike, range(block, len(alike), block)):
-            tokens = torch.from_numpy(np.maximum(token_ids[rows], 0)).to(device)
-            read = torch.from_numpy(orders[rows, : size + 1]).to(device)
-            with torch.inference_mode():
-                states = exact.read(tokens, read)
-                probabilities = _cells(exact, codec, states, target).cpu().double().numpy()
-            probabilities[:, absent] = 0.0
-            total = probabilities.sum(1, keepdims=True)
-            yield rows, probabilities / np.maximum(total, 1e-300)
+        for rows in np.split(alike, range(n_rows, len(alike), n_rows)):
+            # A block always has as many rows: a row's figures must not depend on those beside it.
+            block = np.resize(rows, n_rows)
+            tokens = torch.from_numpy(token_ids[block]).to(drawing.device)
+            with drawing.mode():
+                read = _by_trial if few else _behind
+                found = read(drawing.model, codec, tokens, known[block], order, target, values)
+            probabilities = np.zeros((len(rows), _size(codec)))
+            shares = found.double().cpu().numpy()[: len(rows)]
+            probabilities[:, values] = shares / np.maximum(shares.sum(1, keepdims=True), 1e-300)
+            yield rows, probabilities
+
+
+def _by_trial(
+    model: CompactBackbone,
+    codec: Codec,
+    tokens: torch.Tensor,
+    known: npt.NDArray[np.bool_],
+    order: list[int],
+    target: int,
+    values: npt.NDArray[np.int64],
+) -> torch.Tensor:
+    """Probability of rows with each value of the target, relative to the likeliest's."""
+    n_columns = len(order)
+    counts = known.copy()
+    counts[:, target] = True
+    orders = torch.from_numpy(np.where(counts, 0, n_columns) + np.argsort(order)).argsort(1)
+    digit = int(model.layout.first[target])
+    tried = tokens.repeat_interleave(len(values), 0)
+    for place in range(len(codec.sizes)):
+        digits = np.unravel_index(values, (*codec.sizes, 1))[place]
+        tried[:, digit + place] = torch.from_numpy(digits).to(tokens).repeat(len(tokens))
+    orders, counted = (
+        part.to(tokens.device).repeat_interleave(len(values), 0)
+        for part in (orders, torch.from_numpy(counts))
+    )
+    cells = model(tried, orders).to(model.begin.dtype)
+    chances = (cells * counted).sum(1).view(len(tokens), len(values))
+    return (chances - chances.amax(1, keepdim=True)).exp()
+
+
+def _behind(
+    model: CompactBackbone,
+    codec: Codec,
+    tokens: torch.Tensor,
+    known: npt.NDArray[np.bool_],
+    order: list[int],
+    target: int,
+    values: npt.NDArray[np.int64],
+) -> torch.Tensor:
+    """Probability of each value of the target behind the cells that are there."""
+    rank = np.where(known, 0, 2 * len(order)) + np.argsort(order)
+    rank[:, target] = len(order)
+    orders = torch.from_numpy(rank.argsort(1)[:, : int(known[0].sum()) + 1])
+    states = model.read(tokens, orders.to(tokens.device))
+    return _cells(model, codec, states, target)[:, torch.from_numpy(values).to(tokens.device)]
 
 
 def reduce_numbers(values: Floats, probabilities: Floats, statistic: Any) -> Floats:

@@ -64,6 +64,7 @@ _SCORE_ROWS = 10_000  # rows of each kind that `score` compares at the most
 _ROUNDS = 3  # of alignment, by default
 _ROUNDS_FROM = 1_000  # rows of a table: fewer are held out than tell whether rounds help
 _SIGNAL_ROWS = 200_000  # real rows that the rounds work with, at the most
+_CANDIDATES = 4  # for each row that is imputed
 _BATCH_ROWS = 65_536  # rows that `sample` works on at once
 
 
@@ -581,7 +582,13 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         completed = []
         for number in range(int(n_draws)):
             own = int(np.random.default_rng([seed, number, 5]).integers(2**31))
-            drawn = self._fill(*given, seed=own, temperature=float(temperature), allowed=allowed)
+            drawn = self._fill(
+                *given,
+                seed=own,
+                temperature=float(temperature),
+                allowed=allowed,
+                candidates=_CANDIDATES,
+            )
             filled = frame.copy()
             for name in frame.columns:
                 missing = frame[name].isna().to_numpy()
@@ -626,7 +633,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         frame, number = self._check_target(X, target)
         codec, column = self._tokenizer.codecs_[number], self.schema_.columns[number]
         values, absent = cell_values(codec)
-        parts = distributions(self.model_, self._tokenizer, self.column_order_, frame, number)
+        parts = self._distributions(frame, number)
         if not column.has_numbers:
             best = np.empty(len(frame), dtype=np.int64)
             for rows, probabilities in parts:
@@ -664,7 +671,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         frame, number = self._check_target(X, target)
         values, absent = cell_values(self._tokenizer.codecs_[number])
         table = np.empty((len(frame), int((~absent).sum())))
-        parts = distributions(self.model_, self._tokenizer, self.column_order_, frame, number)
+        parts = self._distributions(frame, number)
         for rows, probabilities in parts:
             table[rows] = probabilities[:, ~absent]
         index = X.index if isinstance(X, pd.DataFrame) else None
@@ -1017,6 +1024,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         seed: int,
         temperature: float,
         allowed: dict[int, npt.NDArray[np.bool_]] | None = None,
+        candidates: int = 1,
     ) -> pd.DataFrame:
         """Draw the cells of rows that are not known; the others as their tokens stand for them."""
         drawn = fill_tokens(
@@ -1028,6 +1036,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             precision=getattr(torch, self.precision_),
             temperature=temperature,
             allowed=allowed,
+            candidates=candidates,
         )
         return self._tokenizer.decode(*drawn)
 
@@ -1083,6 +1092,19 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             self.refinement_ = {"drawn": CANDIDATES * len(drawn), "returned": len(drawn)}
         drawn = drawn.iloc[np.argsort(np.concatenate(places), kind="stable")]
         return drawn.reset_index(drop=True)
+
+    def _distributions(
+        self, frame: pd.DataFrame, target: int
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+        """Give what each row says of a column, block by block."""
+        return distributions(
+            self.model_,
+            self._tokenizer,
+            self.column_order_,
+            frame,
+            target,
+            getattr(torch, self.precision_),
+        )
 
     def _check_target(self, X: Any, target: Hashable) -> tuple[pd.DataFrame, int]:
         """Give the columns that predict, and the number of the one that is predicted."""

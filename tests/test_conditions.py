@@ -322,6 +322,7 @@ def test_the_target_has_no_say_in_its_prediction(model, people):
 )
 def test_what_cannot_be_met_raises_before_any_work(model, conditions, message, monkeypatch):
     monkeypatch.setattr(TabGRAASynthesizer, "_fulfil", None)
+    monkeypatch.setattr(TabGRAASynthesizer, "_fill", None)
     n_samples = max(len(conditions), 1) if isinstance(conditions, pd.DataFrame) else 10
     with pytest.raises(ValueError, match=message):
         model.sample(n_samples, conditions=conditions)

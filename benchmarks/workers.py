@@ -1,0 +1,83 @@
+"""Systems in processes and environments of their own: what the benchmarks beside peers share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tables
+from systems import SYSTEMS
+
+OURS = "tabgraa-sklearn"
+WORKER = Path(__file__).parent / "systems.py"
+VENVS = Path(__file__).parent / ".venvs"
+
+
+def python_of(system: str, venvs: Path) -> str:
+    """Give the interpreter that a system is installed for; ours is this one."""
+    package = SYSTEMS[system][0]
+    if package == OURS:
+        return sys.executable
+    folder = venvs / package
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    if not (folder / "ready").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        install = [str(python), "-m", "pip", "install", "--quiet"]
+        # torch first, in our version: else the systems would be timed on different ones.
+        subprocess.run([*install, f"torch=={torch_version()}"], check=True)
+        subprocess.run([*install, package], check=True)
+        # What they may bring beside it is built for other versions, and breaks their imports.
+        drop = [str(python), "-m", "pip", "uninstall", "--quiet", "--yes"]
+        subprocess.run([*drop, "torchvision", "torchaudio"], check=True)
+        (folder / "ready").touch()
+    return str(python)
+
+
+def torch_version() -> str:
+    """Name the version of torch that we run, without its build."""
+    import torch
+
+    return str(torch.__version__).partition("+")[0]
+
+
+def fit_and_sample(
+    table: tables.Table, system: str, python: str, epochs: int | None, seed: int, time_box: float
+) -> tuple[dict[str, Any], pd.DataFrame] | None:
+    """Fit and sample once in a process of its own.
+
+    Returns
+    -------
+    figures : dict
+        What the worker printed.
+    rows : DataFrame
+        As many rows as the train table has; or None where it ran out of time.
+
+    Raises
+    ------
+    RuntimeError
+        Where it failed; with the last line that it wrote.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        train, out = Path(folder) / "train.csv", Path(folder) / "rows.csv"
+        table.train.to_csv(train, index=False)
+        command = [python, str(WORKER), system, str(train), str(out)]
+        command += ["--rows", str(len(table.train)), "--seed", str(seed)]
+        command += [] if epochs is None else ["--epochs", str(epochs)]
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=time_box, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        if done.returncode != 0:
+            print(done.stderr[-3000:], file=sys.stderr)
+            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            raise RuntimeError(lines[-1][:200])
+        figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return figures, pd.read_csv(out)

@@ -1,0 +1,125 @@
+"""Rows that lack different cells, completed together, and predictions by Bayes' rule."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import make_table, make_tiny
+
+from tabgraa_sklearn import _filling
+from tabgraa_sklearn._conditions import given_tokens, tokens_of_values
+from tabgraa_sklearn._filling import fill_tokens
+
+
+@pytest.fixture(scope="module")
+def one_way():
+    """Give a model that never read `effect` before `cause`, and the table."""
+    random = np.random.default_rng(0)
+    cause = random.random(3000) < 0.3
+    effect = np.where(random.random(3000) < 0.85, cause, ~cause)
+    other = random.integers(0, 40, 3000)
+    table = pd.DataFrame({"cause": cause, "effect": effect, "other": other})
+    settings = {"max_epochs": 12, "batch_size": 64, "learning_rate": 1e-2, "n_rounds": 0}
+    return make_tiny(random_order_share=0.0, **settings).fit(table), table
+
+
+def settings_of(model):
+    return {"order": model.column_order_, "precision": torch.float32, "seed": 3}
+
+
+def holes_of(table, share=0.4, seed=1):
+    holes = np.random.default_rng(seed).random(table.shape) < share
+    return table.mask(holes)
+
+
+def test_either_path_draws_the_same_rows(fitted, table, monkeypatch):
+    """Those that begin alike together, or each in an order of its own."""
+    frame = holes_of(table)
+    tokens, known = given_tokens(frame, fitted._tokenizer, strict=True)
+    found = []
+    for many in (1, 10**9):
+        monkeypatch.setattr(_filling, "_MANY", many)
+        found.append(fill_tokens(fitted.model_, tokens, known, **settings_of(fitted)))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+    digits = np.isin(fitted._tokenizer.digit_columns[None, :], [-1])
+    given = np.repeat(known, np.bincount(fitted._tokenizer.digit_columns), axis=1) | digits
+    np.testing.assert_array_equal(found[0][0][given], tokens[given])
+
+
+def test_what_is_not_allowed_is_not_drawn(fitted, table):
+    frame = holes_of(table, 0.7)
+    tokens, known = given_tokens(frame, fitted._tokenizer, strict=False)
+    allowed = tokens_of_values(fitted._tokenizer)
+    for candidates in (1, 3):
+        ids, places = fill_tokens(
+            fitted.model_,
+            tokens,
+            known,
+            allowed=allowed,
+            candidates=candidates,
+            **settings_of(fitted),
+        )
+        assert not fitted._tokenizer.decode(ids, places).isna().any().any()
+
+
+def test_a_row_is_filled_alike_whatever_stands_beside_it(fitted, table):
+    """Its random numbers are those of its place."""
+    frame = holes_of(table)
+    whole = fitted.impute(frame, random_state=5)
+    pd.testing.assert_frame_equal(fitted.impute(frame.head(40), random_state=5), whole.head(40))
+
+
+def test_candidates_make_up_for_orders_that_were_not_learnt(one_way):
+    """Read backwards the model knows nothing; what it knows forwards decides among candidates."""
+    model, table = one_way
+    assert model.column_order_.index(0) < model.column_order_.index(1)
+    n = 4000
+    frame = pd.DataFrame({"cause": [None] * n, "effect": [True] * n, "other": [7] * n})
+    tokens, known = given_tokens(frame, model._tokenizer, strict=False)
+    right = table.loc[table["effect"], "cause"].mean()
+    away = []
+    for candidates in (1, 30):
+        ids, places = fill_tokens(
+            model.model_, tokens, known, candidates=candidates, **settings_of(model)
+        )
+        drawn = model._tokenizer.decode(ids, places)["cause"].astype(bool).mean()
+        away.append(abs(drawn - right))
+    assert away[1] < 0.05
+    assert away[0] > 2 * away[1]
+
+
+@pytest.mark.parametrize("target", ["group", "name"])
+def test_predictions_follow_bayes_rule(fitted, target):
+    """They are in proportion to the likelihood of the rows with each value, in bf16 where it is."""
+    rows = make_table(30, 7).fillna({"price": 1.0})
+    found = fitted.predict_proba(rows, target)
+    values = list(found.columns)
+    likelihood = [
+        fitted.score_samples(
+            rows.assign(**{target: pd.Series([value] * 30).astype(rows[target].dtype)}),
+            numbers="interval",
+        )
+        for value in values
+    ]
+    wanted = np.exp(np.column_stack(likelihood))
+    wanted /= wanted.sum(1, keepdims=True)
+    np.testing.assert_allclose(found.to_numpy(), wanted, rtol=1e-2, atol=1e-3)
+
+
+def test_predictions_beat_orders_that_were_not_learnt(one_way):
+    model, table = one_way
+    chances = model.predict_proba(table[["effect", "other"]].head(500), "cause")[True]
+    right = [table.loc[table["effect"] == effect, "cause"].mean() for effect in (True, False)]
+    seen = table["effect"].head(500)
+    assert chances[seen].mean() == pytest.approx(right[0], abs=0.06)
+    assert chances[~seen].mean() == pytest.approx(right[1], abs=0.06)
+
+
+def test_a_prediction_does_not_depend_on_the_rows_beside_it(fitted):
+    rows = holes_of(make_table(200, 8), 0.2)
+    for target in ("group", "count", "price"):
+        whole = fitted.predict_proba(rows, target)
+        pd.testing.assert_frame_equal(
+            fitted.predict_proba(rows.iloc[50:53], target), whole.iloc[50:53], check_exact=True
+        )
