@@ -10,18 +10,19 @@ package's own elsewhere. Who does not end within the time box, or fails, is stor
 
 TabSyn and TabDiff have no package: given a checkout of theirs (``--repository NAME=PATH``, with its
 requirements installed for the interpreter that ``--python NAME=PATH`` names, else this one), the
-commands of their README are run in it. Rows that any other system drew elsewhere are judged by
-``--rows NAME=FILE``. Lines go to ``results/peers.csv``, a picture of quality over fit time to
-``results/peers.png``.
+commands of their README are run in it; they take no seed, and TabDiff's sample is timed with what
+its test mode does besides. Rows that any other system drew elsewhere are judged by ``--rows
+NAME=FILE``, as of TabPC, whose scripts take no table of one's own. Lines go to
+``results/peers.csv``, a picture of quality over fit time to ``results/peers.png``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ from systems import SYSTEMS
 
 from tabgraa_sklearn import metrics
 
+NOTES = {
+    "be-great": "from untrained weights, for no hub is asked: its speed is that of the pretrained "
+    "model, its quality is not"
+}
 COSTS = ("fit_seconds", "sample_rows_per_second", "peak_memory_mb", "gpu_memory_mb")
 # Commands of a checkout, where the rows lie afterwards; {name} is that of the data set.
 CHECKOUTS: dict[str, tuple[list[str], list[str], str]] = {
@@ -89,36 +94,46 @@ def one(
         if found is None:
             return line | {"outcome": f"not done in {arguments.time_box:g} s"}
         figures, rows = found
-        return line | figures | judge(table, rows, seed)
     except Exception as error:  # whatever befalls a peer is part of its result
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        return line | {"outcome": f"failed: {text[:200]}"}
+        return line | {"outcome": f"failed: {told(error)}"}
+    line |= figures
+    line["note"] = NOTES.get(system, "")
+    for measure, take in judges(table, rows, seed).items():
+        try:
+            line[measure] = float(take())
+        except Exception as error:
+            line["note"] = f"{line['note']} {measure} failed: {told(error)}".strip()
+    return line
 
 
-def judge(table: tables.Table, rows: pd.DataFrame, seed: int) -> dict[str, float]:
-    """Take every measure of rows."""
+def told(error: Exception) -> str:
+    """Give an error on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def judges(table: tables.Table, rows: pd.DataFrame, seed: int) -> dict[str, Callable[[], float]]:
+    """Give every measure of rows, to be taken."""
     labels, target = table.categorical, table.target
     train, test = table.train, table.test
-    rows = rows[list(train.columns)]
     settings: dict[str, Any] = {"categorical": labels, "random_state": seed}
     own = {**settings, "n_bootstraps": 0}
-    shapes, trends = measures.quality(train, rows, categorical=labels)
     known: dict[str, Any] = {"target": target, "tuned": False, "n_jobs": machine.cores()}
+    two, three = (train, rows), (train, rows, test)
     return {
-        "column_shapes": shapes,
-        "pair_trends": trends,
-        "c2st_logistic": measures.c2st_logistic(train, rows, **settings),
-        "c2st_xgboost": measures.c2st_xgboost(train, rows, n_jobs=machine.cores(), **settings),
-        "c2st_lightgbm": float(metrics.classifier_two_sample(train, rows, **own)),
-        "mutual_information": float(metrics.mutual_information(train, rows, **own)),
-        "alpha_precision": float(metrics.alpha_precision(train, rows, **own)),
-        "beta_recall": float(metrics.beta_recall(train, rows, **own)),
-        "downstream_auc": measures.downstream_auc(train, rows, test, **known, **settings),
-        "nearest_record_share": float(metrics.nearest_record_share(train, rows, test, **own)),
-        "nearest_neighbor_ratio": float(metrics.nearest_neighbor_ratio(train, rows, test, **own)),
-        "membership_auc": float(metrics.membership_auc(train, rows, test, **own)),
-        "attribute_inference": float(metrics.attribute_inference(train, rows, test, target, **own)),
-        "copy_share": float(metrics.copy_share(train, rows, categorical=labels, n_bootstraps=0)),
+        "column_shapes": lambda: measures.column_shapes(*two, categorical=labels),
+        "pair_trends": lambda: measures.pair_trends(*two, categorical=labels),
+        "c2st_logistic": lambda: measures.c2st_logistic(*two, **settings),
+        "c2st_xgboost": lambda: measures.c2st_xgboost(*two, n_jobs=machine.cores(), **settings),
+        "c2st_lightgbm": lambda: metrics.classifier_two_sample(*two, **own),
+        "mutual_information": lambda: metrics.mutual_information(*two, **own),
+        "alpha_precision": lambda: metrics.alpha_precision(*two, **own),
+        "beta_recall": lambda: metrics.beta_recall(*two, **own),
+        "downstream_auc_untuned": lambda: measures.downstream_auc(*three, **known, **settings),
+        "nearest_record_share": lambda: metrics.nearest_record_share(*three, **own),
+        "nearest_neighbor_ratio": lambda: metrics.nearest_neighbor_ratio(*three, **own),
+        "membership_auc": lambda: metrics.membership_auc(*three, **own),
+        "attribute_inference": lambda: metrics.attribute_inference(*three, target, **own),
+        "copy_share": lambda: metrics.copy_share(*two, categorical=labels, n_bootstraps=0),
     }
 
 
@@ -152,28 +167,21 @@ def from_checkout(
     (place / "data" / "Info").mkdir(exist_ok=True)
     (place / "data" / "Info" / f"{name}.json").write_text(json.dumps(about), encoding="utf-8")
     words = {"name": name, "out": str(folder / "drawn.csv")}
-    seconds, begin = [], time.perf_counter()
+    seconds, begin, began = [], time.perf_counter(), time.time()
     for commands in CHECKOUTS[system][:2]:
         start = time.perf_counter()
         for command in commands:
             left = arguments.time_box - (time.perf_counter() - begin)
-            try:
-                done = subprocess.run(
-                    [python, *(part.format(**words) for part in command.split())],
-                    cwd=place,
-                    capture_output=True,
-                    text=True,
-                    timeout=max(left, 0.1),
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
+            parts = [python, *(part.format(**words) for part in command.split())]
+            if workers.run_within(left, parts, place) is None:
                 return None
-            if done.returncode != 0:
-                raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
         seconds.append(time.perf_counter() - start)
     pattern = CHECKOUTS[system][2].format(**words)
     files = [Path(pattern)] if Path(pattern).is_absolute() else sorted(place.glob(pattern))
-    rows = pd.read_csv(max(files, key=lambda file: file.stat().st_mtime))
+    made = [file for file in files if file.exists() and file.stat().st_mtime >= began]
+    if not made:
+        raise FileNotFoundError(f"the commands left no rows at {pattern}")
+    rows = pd.read_csv(max(made, key=lambda file: file.stat().st_mtime))
     figures = {"fit_seconds": seconds[0], "sample_rows_per_second": len(rows) / seconds[1]}
     return {**figures, "system_version": "checkout"}, rows
 
@@ -193,7 +201,8 @@ def draw(stored: pd.DataFrame, path: Path) -> None:
         for system, point in points.iterrows():
             colour = "#e07a3f" if str(system).startswith(workers.OURS) else "#3d5a80"
             axes.scatter(*point, color=colour)
-            axes.annotate(str(system), point, fontsize=7, xytext=(4, 4), textcoords="offset points")
+            name_of = f"{system} *" if system in NOTES else str(system)
+            axes.annotate(name_of, point, fontsize=7, xytext=(4, 4), textcoords="offset points")
         axes.set_xscale("log")
         axes.set_ylim(-0.03, 1.05)
         axes.margins(x=0.25)
@@ -225,6 +234,8 @@ def parse() -> argparse.Namespace:
         )
     parser.add_argument("--out", type=Path, default=results.RESULTS / "peers.csv")
     arguments = parser.parse_args()
+    if not arguments.systems and not arguments.rows:
+        parser.error("name at least one of --systems, or --rows")
     for name in ("repository", "python", "rows"):
         pairs = [text.partition("=")[::2] for text in getattr(arguments, name)]
         setattr(arguments, name, dict(pairs))

@@ -4,11 +4,11 @@
     python benchmarks/scaling.py --rows 1000 10000 100000 1000000 --columns 5 50 300
 
 One of the three grows while the others stay: rows with 10 columns, columns with 10,000 rows, the
-categories of one column with 100,000 rows and 4 columns. Each point is a fit of one epoch
-without rounds and a sample, in a process of its own; half of the columns are numbers and half
-labels, each dependent on the one before. Lines go to ``results/scaling.csv``, a log-log picture to
-``results/scaling.png``; slopes (the exponent of growth, over the upper half of the points) are
-printed and stored in ``results/scaling_slopes.csv``.
+categories of one column with 100,000 rows and 4 columns. Each point is a fit of one epoch without
+rounds and a sample of as many rows, in a process of its own; half of the columns are numbers and
+half labels, each dependent on the one before. Lines go to ``results/scaling.csv``, a log-log
+picture to ``results/scaling.png``; slopes (the exponent of growth, over the upper half of the
+points) are printed and stored in ``results/scaling_slopes.csv``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ import machine
 import numpy as np
 import pandas as pd
 import results
+from memory import memory_mb
 
 FIGURES = ("epoch_seconds", "fit_seconds", "sample_seconds", "memory_mb")
-SAMPLED = 50_000  # rows at the most
+DRAWN = (*FIGURES, "sample_rows_per_second")
 
 
 def main() -> None:
@@ -80,7 +81,8 @@ def point(rows: int, columns: int, categories: int, seed: int) -> dict[str, floa
     from tabgraa_sklearn import TabGRAASynthesizer
 
     table = make_table(rows, columns, categories, seed)
-    before = machine.peak_memory_mb()
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak (Linux)
+    before = memory_mb("VmRSS")
     # Labels that mostly differ would be taken for identifiers.
     kinds = dict.fromkeys([name for name in table if name.startswith("label")], "categorical")
     synthesizer = TabGRAASynthesizer(
@@ -90,16 +92,15 @@ def point(rows: int, columns: int, categories: int, seed: int) -> dict[str, floa
     synthesizer.fit(table)
     fit_seconds = time.perf_counter() - start
     synthesizer.sample(min(rows, 500), random_state=0)
-    wanted = min(rows, SAMPLED)
     start = time.perf_counter()
-    synthesizer.sample(wanted, random_state=seed)
+    synthesizer.sample(rows, random_state=seed)
     seconds = time.perf_counter() - start
     return {
         "epoch_seconds": synthesizer.history_[0]["seconds"],
         "fit_seconds": fit_seconds,
         "sample_seconds": seconds,
-        "sample_rows_per_second": wanted / seconds,
-        "memory_mb": machine.peak_memory_mb() - before,
+        "sample_rows_per_second": rows / seconds,
+        "memory_mb": memory_mb("VmHWM") - before,
     }
 
 
@@ -108,13 +109,14 @@ def slopes(stored: pd.DataFrame) -> pd.DataFrame:
     runs = stored[~stored["seed"].astype(str).isin(results.SUMMARIES)]
     lines = []
     for axis, group in runs.groupby("axis", sort=False):
-        upper = group.sort_values(str(axis)).iloc[len(group) // 2 - (len(group) < 4) :]
-        if len(upper) < 2:
-            continue
+        upper = group.sort_values(str(axis)).iloc[-max(len(group) // 2, 2) :]
         for figure in FIGURES:
-            size, value = upper[str(axis)].to_numpy(float), upper[figure].to_numpy(float)
-            slope = np.polyfit(np.log(size), np.log(np.maximum(value, 1e-9)), 1)[0]
-            lines.append({"axis": axis, "figure": figure, "points": len(upper), "slope": slope})
+            known = upper[upper[figure] > 0]
+            if len(known) < 2:
+                continue
+            size, value = known[str(axis)].to_numpy(float), known[figure].to_numpy(float)
+            slope = np.polyfit(np.log(size), np.log(value), 1)[0]
+            lines.append({"axis": axis, "figure": figure, "points": len(known), "slope": slope})
     return pd.DataFrame(lines)
 
 
@@ -128,7 +130,7 @@ def draw(stored: pd.DataFrame, path: Path) -> None:
     for number, (axis, group) in enumerate(axes_of):
         axes = figure.add_subplot(1, len(axes_of), number + 1)
         group = group.sort_values(str(axis))
-        for name in FIGURES:
+        for name in DRAWN:
             axes.loglog(group[str(axis)], group[name], marker="o", markersize=4, label=name)
         axes.set_xlabel(str(axis))
         axes.grid(alpha=0.3)

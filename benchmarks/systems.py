@@ -61,10 +61,15 @@ def of_sdv(name: str) -> Callable[[pd.DataFrame, int | None, int], Sampler]:
         np.random.seed(seed)  # noqa: NPY002
         torch.manual_seed(seed)
         settings = {} if epochs is None else {"epochs": epochs}
-        metadata = Metadata.detect_from_dataframe(train)
+        metadata = Metadata.detect_from_dataframes({"table": train})
         model = getattr(single_table, name)(metadata, **settings)
-        model.fit(train)
-        return lambda n: model.sample(num_rows=n)
+        model.fit({"table": train})
+
+        def sample(n: int) -> pd.DataFrame:
+            rows = model.sample(num_rows=n)
+            return rows["table"] if isinstance(rows, dict) else rows
+
+        return sample
 
     return fit
 
@@ -75,7 +80,9 @@ def fit_arf(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
     from arfpy import arf
 
     np.random.seed(seed)  # noqa: NPY002
-    model = arf.arf(x=train)
+    # It knows labels by the dtype object, which pandas no longer gives to strings.
+    texts = [name for name in train if not pd.api.types.is_numeric_dtype(train[name])]
+    model = arf.arf(x=train.astype(dict.fromkeys(texts, object)))
     model.forde()
     return lambda n: model.forge(n=n)
 
@@ -181,7 +188,8 @@ def accelerator() -> dict[str, str | float]:
     if torch is None or not torch.cuda.is_available():
         return {"device": "cpu", "gpu_memory_mb": 0.0}
     used = torch.cuda.max_memory_allocated() / 1e6
-    return {"device": torch.cuda.get_device_name(), "gpu_memory_mb": used}
+    name = torch.cuda.get_device_name() if used > 0 else "cpu"  # it may not have been used
+    return {"device": name, "gpu_memory_mb": used}
 
 
 def version_of(package: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +19,8 @@ from systems import SYSTEMS
 
 OURS = "tabgraa-sklearn"
 WORKER = Path(__file__).parent / "systems.py"
+# What a package needs and does not ask for.
+BESIDE = {"arfpy": ["numpy<2", "pandas<3"]}
 VENVS = Path(__file__).parent / ".venvs"
 
 
@@ -31,7 +36,7 @@ def python_of(system: str, venvs: Path) -> str:
         install = [str(python), "-m", "pip", "install", "--quiet"]
         # torch first, in our version: else the systems would be timed on different ones.
         subprocess.run([*install, f"torch=={torch_version()}"], check=True)
-        subprocess.run([*install, package], check=True)
+        subprocess.run([*install, package, *BESIDE.get(package, [])], check=True)
         # What they may bring beside it is built for other versions, and breaks their imports.
         drop = [str(python), "-m", "pip", "uninstall", "--quiet", "--yes"]
         subprocess.run([*drop, "torchvision", "torchaudio"], check=True)
@@ -69,15 +74,35 @@ def fit_and_sample(
         command = [python, str(WORKER), system, str(train), str(out)]
         command += ["--rows", str(len(table.train)), "--seed", str(seed)]
         command += [] if epochs is None else ["--epochs", str(epochs)]
+        printed = run_within(time_box, command, folder)
+        if printed is None:
+            return None
+        figures: dict[str, Any] = json.loads(printed.strip().splitlines()[-1])
+        return figures, pd.read_csv(out)
+
+
+def run_within(time_box: float, command: list[str], folder: str | Path) -> str | None:
+    """Run a command and give what it printed; None where it ran out of time.
+
+    Whatever processes it has started end with it.
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=out, stderr=errors, text=True, start_new_session=True
+        )
         try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=time_box, check=False
-            )
+            process.wait(timeout=max(time_box, 0.1))
         except subprocess.TimeoutExpired:
             return None
-        if done.returncode != 0:
-            print(done.stderr[-3000:], file=sys.stderr)
-            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for file in (out, errors):
+            file.seek(0)
+        if process.returncode != 0:
+            text = errors.read()
+            print(text[-3000:], file=sys.stderr)
+            lines = text.strip().splitlines() or [f"exit status {process.returncode}"]
             raise RuntimeError(lines[-1][:200])
-        figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-        return figures, pd.read_csv(out)
+        return out.read()

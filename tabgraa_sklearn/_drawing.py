@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ._attention import CellCache
 from ._backbone import CompactBackbone
@@ -21,6 +22,7 @@ OutputTables = list[tuple[Tensor, Tensor]]
 # and gathering what was cached of them, would cost more than it saves.
 _ALONE = 0.5
 _ROUND = 64
+_STRATUM = 64  # rows whose numbers are spread evenly
 
 
 @dataclass
@@ -86,6 +88,7 @@ def draw_rows(
     most: int = 4096,
     share: bool = True,
     wanted: Wanted | None = None,
+    stratified: bool = True,
 ) -> Tensor:
     """Draw rows, cell by cell, with a key/value cache.
 
@@ -112,10 +115,18 @@ def draw_rows(
         device at every cell: a GPU is faster without.
     wanted : Wanted, optional
         What is asked of the rows.
+    stratified : bool
+        Whether the numbers of rows that begin alike, or nearly so, are spread evenly over [0, 1)
+        before each draw. Every row still follows the model's distribution, while counts of tokens,
+        and of their combinations, come nearer to it than those of independent rows.
 
     Returns
     -------
     Tensor of shape (n_rows, n_digits), int64
+
+    References
+    ----------
+    Stratified uniforms: Owen, "Monte Carlo Theory, Methods and Examples", 2013, chapter 8.
     """
     token_ids = torch.zeros(
         len(uniforms), model.layout.n_digits, dtype=torch.long, device=uniforms.device
@@ -127,7 +138,16 @@ def draw_rows(
         waiting.append(_Branch(0, rows, torch.zeros_like(rows), begin, CellCache(len(order))))
     while waiting:
         waiting += _follow(
-            model, waiting.pop(), uniforms, order, tables, temperature, most, token_ids, wanted
+            model,
+            waiting.pop(),
+            uniforms,
+            order,
+            tables,
+            temperature,
+            most,
+            token_ids,
+            wanted,
+            stratified,
         )
     return token_ids
 
@@ -142,6 +162,7 @@ def _follow(
     most: int,
     token_ids: Tensor,
     wanted: Wanted | None,
+    stratified: bool,
 ) -> list[_Branch]:
     """Draw cells into `token_ids` until the rows are complete, or too many have parted."""
     rows, prefix, uniforms = branch.rows, branch.prefix, uniforms[branch.rows]
@@ -160,7 +181,12 @@ def _follow(
             two = model.layout.second[column] >= 0
             level = wanted.tokens[rows, digit + 1] if two else torch.zeros_like(first)
         else:
-            allowed, possible = None, None
+            allowed, possible, alike = None, None, None
+            if stratified:
+                # Beginnings are numbered so that those which are near each other have parted late,
+                # and rows that go alone stand in their order.
+                alike = prefix if shared else torch.arange(len(rows), device=rows.device)
+                alike = alike.argsort(stable=True)
             if wanted is not None:
                 allowed = wanted.allowed.get(column)
                 sequence = prefix if shared else None
@@ -177,6 +203,7 @@ def _follow(
                 temperature,
                 allowed,
                 possible,
+                alike,
             )
             # The first such column comes right after the given ones: its chance is that of all.
             if wanted is not None and chance is not None and step > len(wanted.given):
@@ -227,11 +254,13 @@ def draw_cell(
     temperature: float,
     allowed: Tensor | None = None,
     possible: Tensor | None = None,
+    alike: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Draw both digits of a column; the second is 0 where it does not apply.
 
     With `allowed`, and with the first digits that are `possible` of each sequence, only such tokens
-    are drawn, and the probability of these comes back too; where there are none it is 0.
+    are drawn, and the probability of these comes back too; where there are none it is 0. `alike`
+    are the rows in an order in which neighbours begin alike: their numbers are stratified then.
     """
     digit = int(model.layout.first[column])
     weights, bias = tables[0]
@@ -247,7 +276,7 @@ def draw_cell(
         chance = (logits.softmax(-1) * share).sum(-1)
         chance = chance if prefix is None else chance[prefix]
         logits = logits + torch.where((share > 0).any(-1, keepdim=True), share, 1.0).log()
-    first = _read_off(logits, uniforms[:, digit], prefix)
+    first = _read_off(logits, _spread(uniforms[:, digit], alike), prefix)
     if model.layout.second[column] < 0:
         return first, torch.zeros_like(first), chance
     weights, bias = tables[1]
@@ -263,7 +292,9 @@ def draw_cell(
         # Of a row that is lost, with nothing allowed, any level will do.
         open_ = model.opens[index] & allowed[first].any(1)
         logits = logits.masked_fill(~allowed[first] & open_[:, None], -math.inf)
-    level = _read_off(logits, uniforms[:, digit + 1])
+    if alike is not None:  # rows of one first token together
+        alike = alike[first[alike].argsort(stable=True)]
+    level = _read_off(logits, _spread(uniforms[:, digit + 1], alike))
     return first, level * model.opens[index], chance
 
 
@@ -368,6 +399,35 @@ def _split(branch: _Branch, most: int) -> list[_Branch]:
             )
         )
     return groups
+
+
+def _spread(uniforms: Tensor, alike: Tensor | None) -> Tensor:
+    """Spread numbers evenly over [0, 1) within every `_STRATUM` neighbours of an order.
+
+    The k-th smallest of n neighbours becomes a number of [k / n, (k + 1) / n), wherein further
+    digits of the number it was decide.
+
+    Parameters
+    ----------
+    uniforms : Tensor of shape (n_rows,)
+    alike : Tensor of shape (n_rows,), optional
+        The rows in that order; None: the numbers stay.
+
+    Returns
+    -------
+    Tensor of shape (n_rows,), float32
+    """
+    if alike is not None and len(uniforms) > 1:
+        n_rows = len(uniforms)
+        n_empty = -n_rows % _STRATUM
+        ordered = F.pad(uniforms[alike], (0, n_empty), value=2.0).view(-1, _STRATUM)
+        ranks = ordered.argsort(1).argsort(1)
+        sizes = torch.full_like(ordered[:, :1], _STRATUM)
+        sizes[-1] -= n_empty
+        digits = (ordered * (1 << 20 if ordered.dtype is torch.float64 else 1 << 12)) % 1.0
+        spread = ((ranks + digits) / sizes).flatten()[:n_rows]
+        uniforms = torch.empty_like(uniforms).scatter_(0, alike, spread)
+    return uniforms.float().clamp_(max=1.0 - 2.0**-24)  # rounding must not make them 1
 
 
 def _tempered(logits: Tensor, temperature: float) -> Tensor:

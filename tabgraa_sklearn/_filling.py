@@ -34,6 +34,7 @@ def fill_tokens(
     temperature: float = 1.0,
     allowed: dict[int, npt.NDArray[np.bool_]] | None = None,
     candidates: int = 1,
+    stratified: bool = False,
 ) -> tuple[npt.NDArray[np.int64], Floats]:
     """Draw the cells of rows that are not known, given those that are.
 
@@ -54,6 +55,9 @@ def fill_tokens(
         For some columns, which tokens may be drawn.
     candidates : int
         Drawn for each row whose known cells do not come first in `order`.
+    stratified : bool
+        Whether rows that know the same, where they are many, are spread evenly, see
+        :func:`draw_rows`.
 
     Returns
     -------
@@ -73,6 +77,7 @@ def fill_tokens(
             order,
             temperature,
             {c: torch.from_numpy(mask).to(drawing.device) for c, mask in (allowed or {}).items()},
+            stratified,
         )
         seeds = [seed, *np.random.default_rng([seed, 11]).integers(2**31, size=candidates - 1)]
         for start in range(0, n_rows, drawing.block):
@@ -117,6 +122,7 @@ class _Filler:
     order: list[int]
     temperature: float
     allowed: dict[int, Tensor]
+    stratified: bool
 
     def fill(
         self,
@@ -127,7 +133,7 @@ class _Filler:
         """Complete rows that know equally many cells, with one candidate for each of `uniforms`."""
         device, n_digits = self.drawing.device, token_ids.shape[1]
         tokens, there = torch.from_numpy(token_ids).to(device), torch.from_numpy(known).to(device)
-        numbers = [Drawing.uniforms(part[:, :n_digits]).to(device) for part in uniforms]
+        numbers = [self.drawing.uniforms(part[:, :n_digits]) for part in uniforms]
         # The largest of scores with Gumbel noise is one drawn by their exponentials.
         last = np.stack([part[:, -1] for part in uniforms], 1)
         noise = torch.from_numpy(-np.log(-np.log(np.clip(last, 1e-300, 1 - 1e-16)))).float()
@@ -162,6 +168,7 @@ class _Filler:
             drawing.most,
             drawing.share,
             Wanted(tokens, given, free, uniforms.new_ones(len(tokens))),
+            self.stratified,
         )
         return drawn.cpu().numpy()
 

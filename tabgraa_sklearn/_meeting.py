@@ -89,6 +89,7 @@ def meet(
                     precision=precision,
                     temperature=temperature,
                     wanted=wanted,
+                    stratified=not weigh,
                 )
             )
             chances = wanted.chances.numpy()

@@ -90,7 +90,7 @@ def distributions(
                 read = _by_trial if few else _behind
                 found = read(drawing.model, codec, tokens, known[block], order, target, values)
             probabilities = np.zeros((len(rows), _size(codec)))
-            shares = found.double().cpu().numpy()[: len(rows)]
+            shares = found.cpu().double().numpy()[: len(rows)]
             probabilities[:, values] = shares / np.maximum(shares.sum(1, keepdims=True), 1e-300)
             yield rows, probabilities
 

@@ -17,7 +17,7 @@ from . import _report_page as page
 from ._frames import check_frame, to_frame
 from ._synthesizer import TabGRAASynthesizer
 from .metrics import column_shapes, evaluate, mutual_information
-from .metrics._tables import Side, nearest, place, side_by_side
+from .metrics._tables import Side, check_count, kept_columns, nearest, place, side_by_side
 
 __all__ = ["Report", "report"]
 
@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 HOLDOUT = "real holdout"
 _FOLDS = 3
 _WORST = 10
+_MOST_COLUMNS = 40  # of which pairs are looked at
 
 
 @dataclass
@@ -181,6 +182,8 @@ def report(
     >>> bool(figures["c2st_lightgbm", "other rows"] > 0.8)
     True
     """
+    check_count("max_rows", max_rows, 20)
+    check_count("random_state", random_state, 0)
     random = np.random.default_rng(random_state)
     train, _ = to_frame(X_train)
     check_frame(train, min_rows=2)
@@ -201,7 +204,7 @@ def report(
         for name, table in {**tables, HOLDOUT: fresh}.items()
     }
     settings: dict[str, Any] = {"categorical": categorical, "random_state": random_state}
-    kept = side_by_side([train.iloc[:1000]], categorical=categorical)[0].order
+    kept = kept_columns(train, categorical)
     figures = [
         evaluate(
             train,
@@ -220,13 +223,24 @@ def report(
     shown = list(tables)[-2]
     limits = {**settings, "max_rows": max_rows, "n_bootstraps": 0}
     sides = side_by_side([train, tables[shown], strangers], max_rows=max_rows, **settings)
+    shapes = column_shapes(train, tables[shown], **limits).details
+    looked_at = [name for name in train if name in set(shapes["column"])]
+    if len(looked_at) > _MOST_COLUMNS:  # those that are least alike
+        least = set(shapes.sort_values("score", kind="stable")["column"].head(_MOST_COLUMNS))
+        looked_at = [name for name in looked_at if name in least]
+    part = [name for name in categorical or () if name in looked_at]
+    pairs = mutual_information(
+        train[looked_at],
+        tables[shown][looked_at],
+        **{**limits, "categorical": part, "max_pairs": None},
+    )
     spaces = place(sides, (0, 2))
     return Report(
         figures=pd.concat(figures, ignore_index=True)[order],
         shown=shown,
         sides=sides[:2],
-        shapes=column_shapes(train, tables[shown], **limits).details,
-        pairs=mutual_information(train, tables[shown], **limits).details,
+        shapes=shapes,
+        pairs=pairs.details,
         differences=_differences(sides, tables[shown], random_state),
         distances={
             shown: nearest(spaces[0], spaces[1])[0][:, 0],
@@ -270,6 +284,8 @@ def _tables(
     if HOLDOUT in tables:
         raise ValueError(f"no table of synthesizer_or_tables may be named {HOLDOUT!r}.")
     named = {str(name): _like(train, table, str(name)) for name, table in tables.items()}
+    if len(named) < len(tables):
+        raise ValueError(f"names of tables must differ; got {list(tables)}.")
     return named, pd.DataFrame()
 
 
@@ -278,21 +294,23 @@ def _differences(sides: list[Side], synthetic: pd.DataFrame, random_state: int) 
     size = min(len(sides[0]), len(sides[1]))
     random = np.random.default_rng(random_state)
     real = sides[0].take(np.sort(random.choice(len(sides[0]), size, replace=False)))
-    both = [
-        pd.concat([side.numbers, side.labels.astype("category")], axis=1)[side.order]
-        for side in (real, sides[1])
-    ]
+    both = [pd.concat([side.numbers, side.labels], axis=1)[side.order] for side in (real, sides[1])]
     features = pd.concat(both, ignore_index=True)
+    for name in real.labels:
+        codes = range(-1, len(real.texts[name]))
+        features[name] = pd.Categorical(features[name], categories=codes)
     features.columns = [f"column_{number}" for number in range(features.shape[1])]
-    for name in features.columns[features.dtypes == object]:
-        features[name] = features[name].astype("category")
     is_real = np.repeat([1, 0], [size, len(sides[1])])
     chances = np.empty(len(is_real))
     gain = np.zeros(features.shape[1])
     folds = StratifiedKFold(min(_FOLDS, size), shuffle=True, random_state=random_state)
     for learn, judge in folds.split(features, is_real):
         model = lightgbm.LGBMClassifier(
-            importance_type="gain", random_state=0, deterministic=True, verbosity=-1
+            importance_type="gain",
+            random_state=0,
+            deterministic=True,
+            force_row_wise=True,
+            verbosity=-1,
         )
         model.fit(features.iloc[learn], is_real[learn])
         chances[judge] = model.predict_proba(features.iloc[judge])[:, 1]

@@ -61,7 +61,8 @@ def body(report: Any) -> str:
         _section(
             "pairs",
             "Dependence of columns",
-            "Normalised mutual information of pairs of columns.",
+            "Normalised mutual information of pairs of columns; of more than 40 columns those that "
+            "are least alike.",
             plots.pairs(report) if len(report.pairs) else "<p>There is only one column.</p>",
         ),
         _section(

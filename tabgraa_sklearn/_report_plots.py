@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 __all__ = ["columns", "distances", "importances", "pairs", "rounds"]
 
@@ -15,7 +16,6 @@ Floats = npt.NDArray[np.float64]
 
 REAL, SYNTHETIC = "#3d5a80", "#e07a3f"
 _MOST_COLUMNS = 24  # that are drawn
-_MOST_OF_PAIRS = 40  # columns of a heat map
 _MOST_LABELS = 12  # of a column
 
 
@@ -49,15 +49,21 @@ def _histogram(axes: Any, sides: list[Any], name: Any) -> None:
         weights = np.full(len(values), 1.0 / max(len(values), 1))
         alpha = 0.35 if style == "stepfilled" else 1.0
         axes.hist(values, edges, weights=weights, histtype=style, color=colour, alpha=alpha)
+    column = sides[0].columns[name]
+    if column.kind == "datetime":
+        unit: Any = getattr(column.cells, "unit", "ns")
+        axes.xaxis.set_major_formatter(lambda place, _: str(np.datetime64(int(place), unit))[:10])
+        axes.tick_params(axis="x", rotation=20)
 
 
 def _bars(axes: Any, sides: list[Any], name: Any) -> None:
     real, synthetic = (side.labels[name].value_counts(normalize=True) for side in sides)
-    frequent = real.index[:_MOST_LABELS].tolist()
+    largest = pd.concat([real, synthetic], axis=1).fillna(0.0).max(axis=1)
+    frequent = largest.sort_values(ascending=False, kind="stable").index[:_MOST_LABELS].tolist()
     texts = sides[0].texts[name]
     places = np.arange(len(frequent))
     for shift, shares, colour in ((-0.2, real, REAL), (0.2, synthetic, SYNTHETIC)):
-        axes.bar(places + shift, shares.reindex(frequent, fill_value=0.0), 0.4, color=colour)
+        axes.bar(places + shift, shares.reindex(frequent).fillna(0.0), 0.4, color=colour)
     labels = ["missing" if code < 0 else _short(texts[code], 12) for code in frequent]
     axes.set_xticks(places, labels, rotation=60, ha="right")
 
@@ -65,20 +71,13 @@ def _bars(axes: Any, sides: list[Any], name: Any) -> None:
 def pairs(report: Any) -> str:
     """Draw the dependence of pairs of columns: real, synthetic, and the difference."""
     found = report.pairs
-    dependence: dict[Any, float] = {}
-    for (one, other), real in zip(found["columns"], found["real"], strict=True):
-        dependence[one] = dependence.get(one, 0.0) + real
-        dependence[other] = dependence.get(other, 0.0) + real
-    names = [name for name in report.sides[0].order if name in dependence]
-    if len(names) > _MOST_OF_PAIRS:
-        most = set(sorted(names, key=lambda name: -dependence[name])[:_MOST_OF_PAIRS])
-        names = [name for name in names if name in most]
+    paired = {name for pair in found["columns"] for name in pair}
+    names = [name for name in report.sides[0].order if name in paired]
     place = {name: number for number, name in enumerate(names)}
     matrices = np.full((2, len(names), len(names)), np.nan)
     for (one, other), *values in found[["columns", "real", "synthetic"]].itertuples(index=False):
-        if one in place and other in place:
-            matrices[:, place[one], place[other]] = values
-            matrices[:, place[other], place[one]] = values
+        matrices[:, place[one], place[other]] = values
+        matrices[:, place[other], place[one]] = values
     size = max(3.4, 0.16 * len(names) + 1.2)
     figure = _figure(3 * size, size)
     largest = max(float(np.nanmax(matrices, initial=0.0)), 1e-6)
@@ -122,7 +121,9 @@ def distances(report: Any) -> str:
     for (name, part), colour in zip(report.distances.items(), (SYNTHETIC, REAL), strict=True):
         weights = np.full(len(part), 1.0 / len(part))
         clipped = np.minimum(part, high)
-        axes.hist(clipped, edges, weights=weights, histtype="step", color=colour, label=name)
+        axes.hist(
+            clipped, edges, weights=weights, histtype="step", color=colour, label=_short(name, 28)
+        )
     axes.set_xlabel("distance to the nearest train row", fontsize=8)
     axes.set_yticks([])
     axes.tick_params(labelsize=7)
@@ -171,7 +172,8 @@ def _image(figure: Any, text: str) -> str:
 
 
 def _short(name: Any, length: int) -> str:
-    """Cut a name; a dollar sign would start a formula."""
+    """Cut a name; a dollar sign would start a formula, an underscore would hide it in a legend."""
     text = str(name)
+    text = "\u200b" + text if text.startswith("_") else text
     text = text if len(text) <= length else text[: length - 1] + "…"
     return text.replace("$", r"\$")

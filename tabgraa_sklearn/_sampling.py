@@ -51,6 +51,7 @@ def sample_tokens(
     temperature: float = 1.0,
     batch_size: int = 65536,
     wanted: Wanted | None = None,
+    stratified: bool = True,
 ) -> Iterator[tuple[npt.NDArray[Any], Floats]]:
     """Draw rows as token ids.
 
@@ -58,7 +59,8 @@ def sample_tokens(
     `batch_size`: a matrix product may round differently for another number of rows, and a row
     must not change with the batch that it came in.
 
-    What is `wanted` of the `n_samples` rows is on the CPU.
+    What is `wanted` of the `n_samples` rows is on the CPU. Rows of one block are `stratified`, see
+    :func:`draw_rows`: they change with the number of rows in the last block.
 
     Yields
     ------
@@ -74,14 +76,13 @@ def sample_tokens(
     for start in range(0, n_samples, rows_at_once):
         stop = min(start + rows_at_once, n_samples)
         uniforms = row_uniforms(seed, start, stop, layout.n_digits + layout.n_columns)
-        numbers = Drawing.uniforms(uniforms[:, : layout.n_digits])
+        numbers = drawing.uniforms(uniforms[:, : layout.n_digits])
         with drawing.mode():
             tables = tables or drawing.model.output_tables(precision)
             drawn = []
             for number, part in enumerate(numbers.split(block)):
                 first_row = start + number * block
                 asked = _asked(wanted, slice(first_row, first_row + len(part)), device)
-                part = part.to(device)
                 rows = draw_rows(
                     drawing.model,
                     part,
@@ -91,6 +92,7 @@ def sample_tokens(
                     drawing.most,
                     drawing.share,
                     asked,
+                    stratified,
                 )
                 drawn.append(rows.cpu())
                 if wanted is not None and asked is not None:
@@ -143,10 +145,10 @@ class Drawing:
         with torch.inference_mode(), autocast(self.device, self.precision):
             yield
 
-    @staticmethod
-    def uniforms(numbers: Floats) -> Tensor:
-        """Give numbers of [0, 1) in single precision, where rounding might make them 1."""
-        return torch.from_numpy(np.minimum(numbers, 1 - 2**-24).astype(np.float32))
+    def uniforms(self, numbers: Floats) -> Tensor:
+        """Give numbers of [0, 1) on the device; MPS has no double precision."""
+        single = self.device.type == "mps"
+        return torch.from_numpy(numbers.astype(np.float32) if single else numbers).to(self.device)
 
 
 def _asked(wanted: Wanted | None, rows: slice, device: torch.device) -> Wanted | None:

@@ -440,7 +440,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             What every row must meet, from :mod:`tabgraa_sklearn.constraints`: only combinations
             that were seen, an inequality of two columns, or any predicate.
         random_state : int, RandomState instance or None, default=None
-            The same seed gives the same rows, whatever the batch size. None: new rows at every
+            The same seed gives the same rows, whatever the batch size. Rows are spread evenly
+            (stratified), so that they change with `n_samples`. None: new rows at every
             call, and the same sequence of calls after the same seeded fit; copies loaded from
             one pickle go on with one and the same sequence.
         temperature : float, default=1.0
@@ -666,7 +667,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         -------
         DataFrame of shape (n_rows, n_values)
             One column for each value, in their order; each row sums to 1. The values of a column
-            of many different numbers are the middles of its intervals.
+            of many different numbers are the middles of its intervals. Computed in the precision
+            of the fit, `precision_`.
         """
         frame, number = self._check_target(X, target)
         values, absent = cell_values(self._tokenizer.codecs_[number])
@@ -1025,6 +1027,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
         temperature: float,
         allowed: dict[int, npt.NDArray[np.bool_]] | None = None,
         candidates: int = 1,
+        stratified: bool = False,
     ) -> pd.DataFrame:
         """Draw the cells of rows that are not known; the others as their tokens stand for them."""
         drawn = fill_tokens(
@@ -1037,6 +1040,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             temperature=temperature,
             allowed=allowed,
             candidates=candidates,
+            stratified=stratified,
         )
         return self._tokenizer.decode(*drawn)
 
@@ -1059,7 +1063,7 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
             cells = check_cells(conditions, n_samples, tokenizer)
             if not held and not refine:
                 given = given_tokens(cells, tokenizer, strict=True)
-                drawn = self._fill(*given, seed=seed, temperature=temperature)
+                drawn = self._fill(*given, seed=seed, temperature=temperature, stratified=True)
                 return restore_cells(drawn, cells, tokenizer)
             requests = requests_of_cells(cells, tokenizer)
         for request in requests:
@@ -1119,6 +1123,8 @@ class TabGRAASynthesizer(DensityMixin, BaseEstimator):
                 f"target must be a column whose values are learnt; {target!r} is taken for "
                 f"{self.schema_.columns[number].kind}."
             )
+        if self.schema_.columns[number].n_distinct == 0:
+            raise ValueError(f"target must be a column with values; {target!r} had none in fit.")
         frame, container = to_frame(X)
         check_frame(frame, min_rows=1)
         if container.kind == "array":

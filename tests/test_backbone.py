@@ -313,7 +313,14 @@ def test_draw_step_by_step_is_a_draw_from_the_full_pass(config, temperature, mos
     order = random.permutation(4).tolist()
     with torch.no_grad():
         drawn = draw_rows(
-            model, torch.from_numpy(uniforms), order, tables_of(model), temperature, most, share
+            model,
+            torch.from_numpy(uniforms),
+            order,
+            tables_of(model),
+            temperature,
+            most,
+            share,
+            stratified=False,
         )
     expected = [draw_by_enumeration(model, layout, u, order, temperature) for u in uniforms]
     np.testing.assert_array_equal(drawn.numpy(), expected)

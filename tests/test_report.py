@@ -38,7 +38,7 @@ def of_tables():
     odd = table.assign(**{"price": table["price"] * 3, "<b>": ["$x$", "a & b"] * 100})
     plain = table.assign(**{"<b>": ["$x$", "a & b"] * 100})
     return report(
-        {"good <one>": plain.sample(frac=1, random_state=0), "bad <one>": odd},
+        {"_good $a_{$ <one>": plain.sample(frac=1, random_state=0), "bad <one> $b_{$": odd},
         plain,
         plain.sample(frac=1, random_state=1),
         target="group",
@@ -87,7 +87,7 @@ def test_without_rounds_there_is_one_model(fitted):
 
 
 def test_a_column_that_differs_is_found(of_tables):
-    assert of_tables.shown == "bad <one>"
+    assert of_tables.shown == "bad <one> $b_{$"
     assert of_tables.differences.importances.index[0] == "price"
     worst = of_tables.differences.worst_rows
     assert worst.columns[0] == "P(real)"
@@ -117,6 +117,45 @@ def test_bad_input_is_named(fitted):
         report({"real holdout": table}, table, table)
     with pytest.raises(ValueError, match="synthetic must have at least one row"):
         report(table.head(0), table, table)
+    with pytest.raises(ValueError, match="names of tables must differ"):
+        report({1: table, "1": table}, table, table)
+    for wrong in (None, -3, 2.5):
+        with pytest.raises(ValueError, match="max_rows must be an int of at least 20"):
+            report(table, table, table, max_rows=wrong)
+
+
+def test_rare_labels_are_no_numbers():
+    """A label that one table lacks changes nothing in how labels are told apart."""
+    random = np.random.default_rng(0)
+    tables = [
+        pd.DataFrame(
+            {
+                "label": random.choice(list("abcdefgh"), 400),
+                "number": random.normal(size=400),
+            }
+        )
+        for _ in range(3)
+    ]
+    tables[1]["label"] = np.where(random.random(400) < 0.5, "e", tables[1]["label"])
+    tables[1].loc[0, "label"] = "z"
+    found = report(tables[1], tables[0], tables[2], target="number", n_bootstraps=0)
+    assert found.differences.worst_rows["label"].isin(["e", "z"]).mean() >= 0.8
+
+
+def test_times_and_wide_tables_are_drawn():
+    random = np.random.default_rng(0)
+    tables = []
+    for _ in range(3):
+        table = pd.DataFrame(random.normal(size=(80, 45))).add_prefix("x")
+        table["when"] = pd.Timestamp("2020-01-01", tz="UTC") + pd.to_timedelta(
+            random.integers(0, 900, 80), "D"
+        )
+        table["lasted"] = pd.to_timedelta(random.integers(0, 900, 80), "min")
+        table["none"] = None
+        tables.append(table[["when", "lasted", "none", *table.columns[:45]]])
+    found = report(*tables, n_bootstraps=0)
+    assert len(found.pairs) == 40 * 39 / 2
+    assert len(found.to_html()) > 10_000
 
 
 def test_a_table_of_numbers_alone_and_of_one_column():
@@ -161,7 +200,7 @@ def test_pictures_are_pictures(found):
 
 def test_names_are_escaped(of_tables):
     text = of_tables.to_html()
-    assert "good &lt;one&gt;" in text
+    assert "_good $a_{$ &lt;one&gt;" in text
     assert "<one>" not in text
     assert "<b>" not in text
 

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import kstest
 from sklearn.exceptions import NotFittedError
 
 from tabgraa_sklearn import TabGRAASynthesizer, _sampling
 from tabgraa_sklearn._backbone import CompactBackbone, compact_config
-from tabgraa_sklearn._drawing import draw_rows
+from tabgraa_sklearn._drawing import _STRATUM, _spread, draw_rows
 from tabgraa_sklearn._layout import TokenLayout
 from tabgraa_sklearn._sampling import row_uniforms, sample_tokens
 
@@ -303,3 +304,52 @@ def test_a_refused_call_leaves_the_sequence_alone(tiny, table):
     with pytest.raises(ValueError, match="n_samples"):
         other.sample(0)
     pd.testing.assert_frame_equal(one.sample(5), other.sample(5))
+
+
+# -- strata --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 63, 64, 65, 1000])
+def test_numbers_are_spread_evenly_among_neighbours(n_rows):
+    random = np.random.default_rng(0)
+    uniforms = torch.from_numpy(random.random(n_rows))
+    alike = torch.from_numpy(random.permutation(n_rows))
+    spread = _spread(uniforms, alike).double().numpy()
+    assert ((spread >= 0) & (spread < 1)).all()
+    for start in range(0, n_rows, _STRATUM):
+        rows = alike[start : start + _STRATUM].numpy()
+        if n_rows > 1:
+            assert sorted(np.floor(spread[rows] * len(rows) + 1e-6)) == list(range(len(rows)))
+        assert (np.argsort(spread[rows]) == np.argsort(uniforms[rows].numpy())).all()
+    assert torch.equal(_spread(uniforms, None), uniforms.float())
+
+
+def test_spread_numbers_are_uniform():
+    """Each by itself, whatever stratum it is in."""
+    random = np.random.default_rng(1)
+    first = [
+        float(_spread(torch.from_numpy(random.random(10)), torch.arange(10))[0])
+        for _ in range(4000)
+    ]
+    assert kstest(first, "uniform").pvalue > 1e-3
+
+
+def test_counts_come_nearer_to_the_model_than_those_of_independent_rows(fitted):
+    """The first column's tokens are as frequent as the model says, nearly to the row."""
+    n_rows, order = 1920, fitted.column_order_
+    settings = {"order": order, "precision": torch.float32}
+    digit = int(fitted.model_.layout.first[order[0]])
+
+    def shares(stratified):
+        found = []
+        for seed in range(8):
+            parts = sample_tokens(
+                fitted.model_, n_rows, seed=seed, stratified=stratified, **settings
+            )
+            tokens = np.concatenate([ids[:, digit] for ids, _ in parts])
+            found.append((tokens == 0).mean())
+        return np.array(found)
+
+    independent, even = shares(False), shares(True)
+    assert even.std() < 0.3 * independent.std()
+    assert even.mean() == pytest.approx(independent.mean(), abs=4 * independent.std() / np.sqrt(8))

@@ -37,7 +37,7 @@ MEANINGS = {
     "c2st_logistic": ("fidelity", "1", "1: logistic regression cannot tell rows from real ones"),
     "c2st_lightgbm": ("fidelity", "1", "1: LightGBM cannot tell rows from real ones"),
     "alpha_precision": ("fidelity", "1", "rows lie where real ones do"),
-    "beta_recall": ("fidelity", "0.5", "real rows have rows near them; 1: copies"),
+    "beta_recall": ("fidelity", "as held-out rows", "real rows have rows near them; 1: copies"),
     "train_on_synthetic": (
         "utility",
         "as train rows",
@@ -116,7 +116,7 @@ def evaluate(
     }
     if target is not None:
         measures["train_on_synthetic"] = partial(
-            train_on_synthetic, synthetic, holdout, target, **rows
+            train_on_synthetic, synthetic, holdout, target, like=train, **rows
         )
     secret = target if secret is None else secret
     if secret is not None:

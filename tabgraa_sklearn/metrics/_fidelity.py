@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ._measurement import Measurement, resamples
-from ._tables import MAX_ROWS, N_BOOTSTRAPS, Side, nearest, place, side_by_side
+from ._tables import MAX_ROWS, N_BOOTSTRAPS, TIE, Side, nearest, place, side_by_side
 
 __all__ = [
     "alpha_precision",
@@ -142,7 +142,8 @@ def pair_trends(
     -------
     Measurement
         In [0, 1], higher is better; `details` by pair. Pairs of numbers of which one is constant
-        are left out.
+        in the real table are left out; where it is so in the synthetic one, their correlation
+        there is 0.
 
     References
     ----------
@@ -159,9 +160,13 @@ def pair_trends(
                 _correlations(first, second, weight)
                 for first, second, weight in zip(cells[one], cells[other], weights, strict=True)
             ]
-            score = 1.0 - np.abs(curves[0] - curves[1]) / 2.0
-            if np.isnan(score[0]):
+            if np.isnan(curves[0][0]):
                 continue
+            # A constant column correlates with nothing; resamples that happen to be constant tell
+            # nothing.
+            curves[1] = curves[1] if not np.isnan(curves[1][0]) else np.zeros_like(curves[1])
+            score = 1.0 - np.abs(curves[0] - curves[1]) / 2.0
+            score = np.where(np.isnan(score), score[0], score)
         else:
             tables = _contingency(codes[one], codes[other], weights)
             score = np.array(
@@ -186,7 +191,7 @@ def mutual_information(
     ``1 - sum_ij w_ij |NMI_ij(real) - NMI_ij(synthetic)| / sum_ij w_ij`` over pairs of columns. NMI
     is the mutual information divided by the mean of both entropies, and w_ij that of the real
     rows: what hangs together counts. Numbers are cut at the 20-quantiles of the real ones; missing
-    cells are a value of their own.
+    cells are a value of their own. As many rows of either kind, for few rows look dependent.
 
     Parameters
     ----------
@@ -203,7 +208,9 @@ def mutual_information(
     ----------
     After the measure of TabPC (arXiv 2603.23016); bins and weights are ours.
     """
-    sides, weights = _weighed(real, synthetic, categorical, max_rows, n_bootstraps, random_state)
+    sides = _equal_sides(real, synthetic, categorical, max_rows, random_state)
+    random = np.random.default_rng([random_state, 1])
+    weights = [resamples(len(side), n_bootstraps, random) for side in sides]
     codes = {name: _binned(part, _quantile_edges) for name, part in _columns(sides)}
     difference = total = np.zeros(len(weights[0]))
     found = {}
@@ -255,25 +262,25 @@ def classifier_two_sample(
     Lopez-Paz and Oquab, "Revisiting Classifier Two-Sample Tests", ICLR 2017; SDMetrics'
     "LogisticDetection".
     """
-    sides, _ = _weighed(real, synthetic, categorical, max_rows, 0, random_state)
-    random = np.random.default_rng(random_state)
-    size = min(map(len, sides))
+    sides = _equal_sides(real, synthetic, categorical, max_rows, random_state)
+    random = np.random.default_rng([random_state, 1])
+    size = len(sides[0])
     if size < _FOLDS:
         raise ValueError(f"real and synthetic must have at least {_FOLDS} rows; got {size}.")
-    sides = [side.take(np.sort(random.choice(len(side), size, replace=False))) for side in sides]
     model = _classifier(classifier, random_state)
     features = np.concatenate(_features(sides))
     is_real = np.repeat([1, 0], size)
     weights = np.hstack([resamples(size, n_bootstraps, random) for _ in sides])
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=random_state)
-    areas = np.zeros(len(weights))
-    for learn, judge in folds.split(features, is_real):
+    areas = np.full((_FOLDS, len(weights)), 0.5)
+    for fold, (learn, judge) in enumerate(folds.split(features, is_real)):
         fitted = clone(model).fit(features[learn], is_real[learn])
-        scores = _scores(fitted, features[judge])
+        scores, truth = _scores(fitted, features[judge]), is_real[judge]
         for line, weight in enumerate(weights[:, judge]):
-            area = roc_auc_score(is_real[judge], scores, sample_weight=weight)
-            areas[line] += max(float(area), 0.5) / _FOLDS
-    return Measurement.of(2.0 - 2.0 * areas, 0.0, 1.0)
+            if weight[truth == 1].any() and weight[truth == 0].any():  # else nothing to tell
+                area = float(roc_auc_score(truth, scores, sample_weight=weight))
+                areas[fold, line] = max(area, 0.5)
+    return Measurement.of(2.0 - 2.0 * areas.mean(0), 0.0, 1.0)
 
 
 def alpha_precision(
@@ -299,7 +306,8 @@ def alpha_precision(
     Returns
     -------
     Measurement
-        In [0, 1], higher is better; fresh real rows reach about 1.
+        In [0, 1], higher is better; fresh real rows reach about 1, but less in tables of few
+        labels, whose rows lie at few distances: compare with what held-out rows score.
 
     References
     ----------
@@ -337,23 +345,23 @@ def beta_recall(
     Returns
     -------
     Measurement
-        In [0, 1]. Fresh real rows reach about .5, and copies of the real ones 1: beyond .5 it is
-        no better but a sign of memorising.
+        In [0, 1]. Fresh real rows reach about .5 (more in tables of labels, where many rows are
+        equal), copies of the real ones 1: beyond what held-out rows score it is no better but a
+        sign of memorising.
 
     References
     ----------
     As of :func:`alpha_precision`.
     """
-    sides, _ = _weighed(real, synthetic, categorical, max_rows, 0, random_state)
-    random = np.random.default_rng(random_state)
-    size = min(map(len, sides))
-    sides = [side.take(np.sort(random.choice(len(side), size, replace=False))) for side in sides]
+    sides = _equal_sides(real, synthetic, categorical, max_rows, random_state)
+    random = np.random.default_rng([random_state, 1])
+    size = len(sides[0])
     rows, fresh = place(sides)
     to_other = nearest(rows, rows, min(2, size))[0][:, -1]
     distance, which = (part[:, 0] for part in nearest(fresh, rows))
     from_middle = np.linalg.norm(fresh[which] - fresh.mean(0), axis=1)
     radii = np.quantile(from_middle, _SHARES)
-    covered = (distance <= to_other)[:, None] & (from_middle[:, None] <= radii)
+    covered = (distance <= to_other + TIE)[:, None] & (from_middle[:, None] <= radii)
     return _from_diagonal(resamples(size, n_bootstraps, random) @ covered / size)
 
 
@@ -380,6 +388,22 @@ def _weighed(
     )
     random = np.random.default_rng([random_state, 1])
     return sides, [resamples(len(side), n_bootstraps, random) for side in sides]
+
+
+def _equal_sides(
+    real: Any,
+    synthetic: Any,
+    categorical: Collection[Hashable] | None,
+    max_rows: int | None,
+    random_state: int,
+) -> list[Side]:
+    """Read two tables, and take as many rows of either."""
+    sides = side_by_side(
+        [real, synthetic], categorical=categorical, max_rows=max_rows, random_state=random_state
+    )
+    random = np.random.default_rng(random_state)
+    size = min(map(len, sides))
+    return [side.take(np.sort(random.choice(len(side), size, replace=False))) for side in sides]
 
 
 def _columns(sides: list[Side]) -> Iterator[tuple[Hashable, list[npt.NDArray[Any]]]]:
@@ -463,16 +487,25 @@ def _correlations(one: Floats, other: Floats, weights: Floats) -> Floats:
     known = ~(np.isnan(one) | np.isnan(other))
     if known.sum() < 2:
         return np.full(len(weights), np.nan)
-    first, second = (part[known] - part[known].mean() for part in (one, other))
-    first, second = (part / max(np.abs(part).max(), 1e-300) for part in (first, second))
+    scaled = []
+    for part in (one[known], other[known]):
+        part = part / max(np.abs(part).max(), 1e-300)
+        spread = np.ptp(part)
+        if spread <= 0.0:
+            return np.full(len(weights), np.nan)
+        scaled.append((part - part.mean()) / spread)
+    first, second = scaled
     weight = weights[:, known]
     sums = weight @ np.column_stack([first, second, first**2, second**2, first * second])
-    total = weight.sum(1)
-    mean_one, mean_other, square_one, square_other, product = sums.T / np.maximum(total, 1e-300)
-    variances = (square_one - mean_one**2) * (square_other - mean_other**2)
-    variances = np.where(variances > 1e-24, variances, np.nan)
-    correlation: Floats = (product - mean_one * mean_other) / np.sqrt(variances)
-    return correlation
+    total = np.maximum(weight.sum(1), 1e-300)
+    mean_one, mean_other, square_one, square_other, product = sums.T / total
+    # Where all rows of a resample are equal, what remains of a variance is rounding.
+    variances = [square_one - mean_one**2, square_other - mean_other**2]
+    least = [1e-12 * np.maximum(square, 1e-300) for square in (square_one, square_other)]
+    known_lines = (variances[0] > least[0]) & (variances[1] > least[1])
+    product = product - mean_one * mean_other
+    bounded = np.sqrt(np.where(known_lines, variances[0] * variances[1], 1.0))
+    return np.where(known_lines, product / bounded, np.nan)
 
 
 def _classifier(classifier: Any, random_state: int) -> Any:

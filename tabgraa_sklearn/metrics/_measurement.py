@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._tables import check_count
+
 __all__ = ["Measurement", "resamples"]
 
 Floats = npt.NDArray[np.float64]
@@ -22,7 +24,8 @@ class Measurement(float):
     ----------
     low, high : float
         The interval: the figure, less and plus 1.96 standard deviations of bootstrap resamples
-        (rows drawn with replacement), cut at the ends of the figure's range. NaN without any.
+        (of the rows that are judged, drawn with replacement; models are not fitted again), cut at
+        the ends of the figure's range. NaN of fewer than two.
     details : DataFrame or None
         What the figure is made of, by column or pair of columns, where it is made of such.
 
@@ -64,7 +67,7 @@ class Measurement(float):
             The ends of its range.
         """
         value = float(values[0])
-        if len(values) < 3:
+        if len(values) < 3:  # one resample has no deviation
             return cls(value, details=details)
         margin = _NORMAL * float(np.std(values[1:], ddof=1))
         return cls(value, max(value - margin, lowest), min(value + margin, highest), details)
@@ -88,5 +91,6 @@ def resamples(n_rows: int, n_bootstraps: int, random: np.random.Generator) -> Fl
     ndarray of shape (1 + n_bootstraps, n_rows)
         Each line sums to `n_rows`.
     """
+    check_count("n_bootstraps", n_bootstraps, 0)
     drawn = random.multinomial(n_rows, np.full(n_rows, 1.0 / max(n_rows, 1)), size=n_bootstraps)
     return np.concatenate([np.ones((1, n_rows)), drawn])

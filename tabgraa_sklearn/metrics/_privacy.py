@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from ._measurement import Measurement, resamples
-from ._tables import MAX_ROWS, N_BOOTSTRAPS, Side, nearest, place, side_by_side
+from ._tables import MAX_ROWS, N_BOOTSTRAPS, TIE, Side, check_count, nearest, place, side_by_side
 
 __all__ = [
     "attribute_inference",
@@ -24,7 +24,6 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 _NAMES = ("train", "synthetic", "holdout")
-_TIE = 1e-6  # distances closer than this are equal, about the error of a computed one
 _SUBSAMPLES = 5  # of the train rows, that the nearest-record share is averaged over
 _TOLERANCE = 0.05  # by which a guessed number may be off, relative to itself
 
@@ -80,7 +79,7 @@ def nearest_record_share(
     shares = np.zeros(len(fresh))
     for part in parts[:_SUBSAMPLES]:
         to_train = nearest(rows[part], fresh)[0][:, 0]
-        tied = np.abs(to_train - to_stranger) <= _TIE
+        tied = np.abs(to_train - to_stranger) <= TIE
         shares += np.where(tied, 0.5, to_train < to_stranger) / len(parts[:_SUBSAMPLES])
     return Measurement.of(_averages(shares, n_bootstraps, random), 0.0, 1.0)
 
@@ -127,7 +126,7 @@ def nearest_neighbor_ratio(
     means = []
     for part in queries:
         first, second = nearest(rows, part, 2)[0].T
-        ratio = np.where(second > _TIE, first / np.maximum(second, _TIE), 1.0)
+        ratio = np.where(second > TIE, first / np.maximum(second, TIE), 1.0)
         means.append(_averages(ratio, n_bootstraps, random))
     if holdout is None:
         return Measurement.of(means[0], 0.0, 1.0)
@@ -173,7 +172,7 @@ def membership_auc(
     rows, fresh, strangers = place(sides, (0, 2))
     random = np.random.default_rng(random_state)
     distances = nearest(fresh, np.concatenate([rows, strangers]))[0][:, 0]
-    scores = -np.round(distances / _TIE)
+    scores = -np.round(distances / TIE)
     truth = np.repeat([1, 0], [len(rows), len(strangers)])
     weights = [resamples(len(part), n_bootstraps, random) for part in (rows, strangers)]
     areas = [
@@ -191,7 +190,7 @@ def copy_share(
     n_bootstraps: int = N_BOOTSTRAPS,
     random_state: int = 0,
 ) -> Measurement:
-    """Share of synthetic rows that equal a train row in every column.
+    """Share of synthetic rows that equal a train row in every column that is compared.
 
     The yardstick is the same share among real rows that were not seen, not 0: real rows repeat.
 
@@ -210,8 +209,11 @@ def copy_share(
     sides = _sides(train, synthetic, categorical=categorical, random_state=random_state)
     known, fresh = (_hashes(side) for side in sides)
     random = np.random.default_rng(random_state)
-    copied = np.isin(fresh, known).astype(np.float64)
-    return Measurement.of(_averages(copied, n_bootstraps, random), 0.0, 1.0)
+    share, n_rows = float(np.isin(fresh, known).mean()), len(fresh)
+    # Resampled rows that are copies follow a binomial distribution.
+    check_count("n_bootstraps", n_bootstraps, 0)
+    drawn = random.binomial(n_rows, share, size=n_bootstraps) / n_rows
+    return Measurement.of(np.concatenate([[share], drawn]), 0.0, 1.0)
 
 
 def attribute_inference(
@@ -236,7 +238,8 @@ def attribute_inference(
     ----------
     train, synthetic, holdout : DataFrame or array-like of shape (n_rows, n_columns)
     secret : column name
-        What is guessed. A number is right if it is off by 5 % of itself at the most.
+        What is guessed. A guessed number is right if it is off by 5 % of itself at the most, a
+        time or duration by 5 % of the range of the train rows.
     known : sequence of column names, default=None
         What the attacker knows; None: all other columns.
     categorical, max_rows, n_bootstraps, random_state
@@ -245,7 +248,7 @@ def attribute_inference(
     Returns
     -------
     Measurement
-        At most 1; 0 or less: nothing is given away.
+        In [-1, 1]; 0 or less: nothing is given away. 0 where all held-out rows are guessed right.
 
     References
     ----------
@@ -269,6 +272,10 @@ def attribute_inference(
         raise ValueError("known must hold a column other than secret.")
     part = "numbers" if secret in sides[0].numbers else "labels"
     secrets = [getattr(side, part)[secret].to_numpy() for side in sides]
+    span = None
+    if sides[0].columns[secret].kind in ("datetime", "timedelta"):
+        present = secrets[0][~np.isnan(secrets[0])]
+        span = _TOLERANCE * float(np.ptp(present)) if len(present) else 0.0
     for name in columns:
         if name not in seen:
             sides = [side.drop(name) for side in sides]
@@ -279,11 +286,12 @@ def attribute_inference(
         guess = secrets[1][nearest(fresh, queries)[1][:, 0]]
         right = (guess == truth).astype(np.float64)
         if part == "numbers":
-            near = np.abs(guess - truth) <= _TOLERANCE * np.abs(guess)
+            near = np.abs(guess - truth) <= (_TOLERANCE * np.abs(guess) if span is None else span)
             right = (near | (np.isnan(guess) & np.isnan(truth))).astype(np.float64)
         rates.append(_averages(right, n_bootstraps, random))
-    values = (rates[0] - rates[1]) / np.maximum(1.0 - rates[1], 1e-12)
-    return Measurement.of(values, highest=1.0)
+    room = 1.0 - rates[1]
+    values = np.clip((rates[0] - rates[1]) / np.maximum(room, 1e-12), -1.0, 1.0)
+    return Measurement.of(np.where(room > 1e-12, values, 0.0), -1.0, 1.0)
 
 
 def _sides(

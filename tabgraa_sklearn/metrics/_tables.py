@@ -5,24 +5,38 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from sklearn.neighbors import NearestNeighbors
 
 from .._cells import to_floats
 from .._frames import check_frame, to_frame
 from .._schema import Column, Schema
 
-__all__ = ["MAX_ROWS", "N_BOOTSTRAPS", "Side", "nearest", "place", "side_by_side"]
+__all__ = [
+    "MAX_ROWS",
+    "N_BOOTSTRAPS",
+    "TIE",
+    "Side",
+    "check_count",
+    "kept_columns",
+    "nearest",
+    "place",
+    "side_by_side",
+]
 
 Floats = npt.NDArray[np.float64]
 
 MAX_ROWS = 50_000
 N_BOOTSTRAPS = 50
+TIE = 1e-6  # distances closer than this are equal, about the error of a computed one
 _LABELS = 500  # labels of a column with an indicator of their own; the rarer ones share one
+_INDICATORS = 1000  # of all columns, beyond which each gets fewer
 _KD_TREE = 12  # up to so many dimensions a tree finds neighbours faster than trying all
 
 
@@ -36,15 +50,15 @@ class Side:
         float64, NaN where missing; times and durations in their unit.
     labels : DataFrame of shape (n_rows, n_label_columns)
         Codes that all tables share, -1 where missing.
-    order : list
-        The columns of both, as they stand in the table.
+    columns : dict of {column name: Column}
+        What the columns are, as they stand in the table.
     texts : dict of {column name: ndarray}
         What the codes of labels stand for.
     """
 
     numbers: pd.DataFrame
     labels: pd.DataFrame
-    order: list[Hashable]
+    columns: dict[Hashable, Column]
     texts: dict[Hashable, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -60,8 +74,13 @@ class Side:
             self,
             numbers=self.numbers.drop(columns=name, errors="ignore"),
             labels=self.labels.drop(columns=name, errors="ignore"),
-            order=[column for column in self.order if column != name],
+            columns={key: column for key, column in self.columns.items() if key != name},
         )
+
+    @property
+    def order(self) -> list[Hashable]:
+        """Names of the columns, as they stand in the table."""
+        return list(self.columns)
 
 
 def side_by_side(
@@ -71,17 +90,19 @@ def side_by_side(
     max_rows: int | None = None,
     random_state: int = 0,
     names: Sequence[str] = ("real", "synthetic", "holdout"),
+    like: Any = None,
 ) -> list[Side]:
-    """Read tables of the same columns; what these are is read off the first.
+    """Read tables of the same columns; what these are is read off `like`, or else the first.
 
     Raises
     ------
     ValueError
         Where a table lacks a column or a column cannot be read; the message names both.
     """
+    if max_rows is not None:
+        check_count("max_rows", max_rows, 1, "None or ")
+    check_count("random_state", random_state, 0)
     random = np.random.default_rng(random_state)
-    if max_rows is not None and (isinstance(max_rows, bool) or max_rows < 1):
-        raise ValueError(f"max_rows must be None or an int of at least 1; got {max_rows!r}.")
     frames: list[pd.DataFrame] = []
     for name, table in zip(names, tables, strict=False):
         frame, container = to_frame(table)
@@ -89,7 +110,10 @@ def side_by_side(
             raise ValueError(f"{name} must have at least one row; got none.")
         if frames and container.kind == "array" and frame.shape[1] == frames[0].shape[1]:
             frame = frame.set_axis(frames[0].columns, axis=1)
-        check_frame(frame, min_rows=1)
+        try:
+            check_frame(frame, min_rows=1)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         missing = [column for column in frames[0] if column not in frame] if frames else []
         if missing:
             raise ValueError(f"{name} must have the columns of {names[0]}; missing {missing}.")
@@ -97,17 +121,14 @@ def side_by_side(
             chosen = np.sort(random.choice(len(frame), max_rows, replace=False))
             frame = frame.iloc[chosen].reset_index(drop=True)
         frames.append(frame)
-    kinds = dict.fromkeys(categorical or (), "categorical")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of identifiers, which are left out here
-        schema = Schema.from_frame(frames[0], kinds)
-    kept = [column for column in schema if column.kind not in ("identifier", "text")]
+    kept = kept_columns(frames[0] if like is None else to_frame(like)[0], categorical)
+    kept = {name: column for name, column in kept.items() if name in frames[0]}
     if not kept:
         raise ValueError("all columns are taken for identifiers or text: nothing to compare.")
     numbers: list[dict[Hashable, Any]] = [{} for _ in frames]
     labels: list[dict[Hashable, Any]] = [{} for _ in frames]
     texts: dict[Hashable, npt.NDArray[Any]] = {}
-    for column in kept:
+    for column in kept.values():
         series = [frame[column.name] for frame in frames]
         if column.has_numbers:
             for side, cells in zip(numbers, series, strict=True):
@@ -116,12 +137,33 @@ def side_by_side(
         codes, texts[column.name] = _codes(series)
         for side, own in zip(labels, codes, strict=True):
             side[column.name] = own
-    order = [column.name for column in kept]
     indices = [pd.RangeIndex(len(frame)) for frame in frames]
     return [
-        Side(pd.DataFrame(one, index=index), pd.DataFrame(other, index=index), order, texts)
+        Side(pd.DataFrame(one, index=index), pd.DataFrame(other, index=index), kept, texts)
         for one, other, index in zip(numbers, labels, indices, strict=True)
     ]
+
+
+def kept_columns(
+    frame: pd.DataFrame, categorical: Collection[Hashable] | None
+) -> dict[Hashable, Column]:
+    """Tell what the columns of a table are, those left out that are identifiers or text."""
+    unknown = [name for name in categorical or () if name not in frame]
+    if unknown or isinstance(categorical, str):
+        raise ValueError(
+            f"categorical must hold column names of the table, {frame.columns.tolist()}; got "
+            f"{unknown or categorical!r}."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of identifiers
+        schema = Schema.from_frame(frame, dict.fromkeys(categorical or (), "categorical"))
+    return {column.name: column for column in schema if column.kind not in ("identifier", "text")}
+
+
+def check_count(name: str, value: Any, least: int, other: str = "") -> None:
+    """Raise a ValueError unless a parameter is an int that is large enough."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be {other}an int of at least {least}; got {value!r}.")
 
 
 def _numbers(column: Column, series: pd.Series) -> Floats:
@@ -129,7 +171,9 @@ def _numbers(column: Column, series: pd.Series) -> Floats:
         return np.full(len(series), np.nan)
     if column.kind == "numeric":  # as they are, whatever decimals the real ones have
         try:
-            return to_floats(series)
+            values = to_floats(series)
+            narrow = column.dtype if column.dtype in (np.float32, np.float16) else np.float64
+            return values.astype(narrow).astype(np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"Column {column.name!r} holds numbers and cannot be read from dtype "
@@ -140,21 +184,30 @@ def _numbers(column: Column, series: pd.Series) -> Floats:
 
 
 def _codes(columns: list[pd.Series]) -> tuple[list[npt.NDArray[np.int64]], npt.NDArray[Any]]:
-    """Give labels as codes that all columns share, and the labels; 1, 1.0 and "1" are one."""
-    texts = pd.concat([_texts(column) for column in columns], ignore_index=True)
+    """Give labels as codes that all columns share, and the labels.
+
+    1, 1.0 and "1" are one, and True is one with 1 where another table has numbers.
+    """
+    of_numbers = any(is_numeric_dtype(part) and not is_bool_dtype(part) for part in columns)
+    texts = pd.concat([_texts(column, of_numbers) for column in columns], ignore_index=True)
     codes, labels = pd.factorize(texts, sort=True)
     ends = np.cumsum([len(column) for column in columns])[:-1]
     return np.split(codes.astype(np.int64), ends), np.asarray(labels, dtype=object)
 
 
-def _texts(column: pd.Series) -> pd.Series:
-    missing = column.isna()
-    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
-        numbers = column.astype("float64")
-        whole = numbers.isna() | (numbers == np.floor(numbers))
-        column = numbers.astype("Int64") if whole.all() else numbers
-    texts = column.astype(object).astype(str)
-    return texts.where(~missing, None).astype(object)
+def _texts(column: pd.Series, of_numbers: bool) -> pd.Series:
+    """Give labels as texts, missing ones as None."""
+    codes, values = pd.factorize(column.astype(object))
+    texts = np.array([_text(value, of_numbers) for value in values] + [None], dtype=object)
+    return pd.Series(texts[codes], dtype=object)  # -1, the last: missing
+
+
+def _text(value: Any, of_numbers: bool) -> str:
+    if isinstance(value, bool | np.bool_) and of_numbers:
+        return str(int(value))
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
 
 
 def place(sides: Sequence[Side], reference: Sequence[int] = (0,)) -> list[Floats]:
@@ -177,9 +230,11 @@ def place(sides: Sequence[Side], reference: Sequence[int] = (0,)) -> list[Floats
         [np.where(gap, 0.5, part), gap[:, some].astype(np.float64)]
         for part, gap in zip(scaled, missing, strict=True)
     ]
+    wanted = sum(min(len(sides[0].texts[name]), _LABELS) for name in sides[0].labels)
+    most = _LABELS if wanted <= _INDICATORS else max(_INDICATORS // sides[0].labels.shape[1], 4)
     for name in sides[0].labels.columns:
         codes = pd.concat([sides[number].labels[name] for number in reference])
-        frequent = codes.value_counts().index[:_LABELS].sort_values()
+        frequent = codes.value_counts().index[:most].sort_values()
         slots = [frequent.get_indexer(side.labels[name]) for side in sides]
         rest = any((slot < 0).any() for slot in slots)
         for block, slot in zip(blocks, slots, strict=True):
