@@ -98,7 +98,13 @@ def _groups(
 
     Also tells of each group whether several candidates are to be drawn.
     """
-    patterns, group, counts = np.unique(known, axis=0, return_inverse=True, return_counts=True)
+    # One number for each pattern, eight columns to a byte.
+    packed = np.ascontiguousarray(np.packbits(known, axis=1))
+    rows = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
+    _, first, group, counts = np.unique(
+        rows, return_index=True, return_inverse=True, return_counts=True
+    )
+    patterns = known[first]
     sizes = patterns.sum(1)
     several = np.zeros(len(patterns), dtype=bool)
     if candidates > 1:  # and the known cells do not come first

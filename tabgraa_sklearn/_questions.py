@@ -1,0 +1,531 @@
+"""What a fitted synthesizer answers: conditions, gaps, predictions, likelihoods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
+
+from ._backbone import CompactBackbone
+from ._conditions import (
+    Request,
+    check_cells,
+    check_constraints,
+    given_tokens,
+    parse_conditions,
+    requests_of_cells,
+    restore_cells,
+    tokens_of_values,
+)
+from ._filling import fill_tokens
+from ._frames import Container, check_frame, to_frame
+from ._joining import filled_cells
+from ._meeting import meet
+from ._prediction import cell_values, distributions, reduce_numbers
+from ._random import generator
+from ._refinement import CANDIDATES, chosen_candidates
+from ._rewards import log_odds, rewards
+from ._schema import Schema
+from ._scoring import row_log_likelihood
+from ._tokenizer import TableTokenizer
+
+if TYPE_CHECKING:
+    from ._alignment import AlignmentResult
+
+__all__ = ["QuestionsMixin", "check_parameter"]
+
+_CANDIDATES = 4  # for each row that is imputed
+
+
+class QuestionsMixin:
+    """Questions to the model of a fitted table, as methods of the estimator."""
+
+    model_: CompactBackbone
+    schema_: Schema
+    column_order_: list[int]
+    precision_: str
+    n_features_in_: int
+    signal_: Any
+    _tokenizer: TableTokenizer
+    _container: Container
+    _rounds: AlignmentResult
+    _reward: Any
+    _n_rows: int
+    _random: np.random.RandomState
+
+    def impute(
+        self,
+        X: Any,
+        *,
+        n_draws: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        temperature: float = 1.0,
+    ) -> Any:
+        """Draw the missing cells of rows, given the cells that are there.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_columns)
+            The columns of :meth:`fit`. A category that was not seen in it is kept, and has no say.
+        n_draws : int, default=1
+            How many completed tables come back, for multiple imputation.
+        random_state, temperature
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (n_rows, n_columns), or a list of `n_draws` of them
+            Given cells are untouched; no cell is missing but those of columns of which every
+            cell was missing in fit. The index of a DataFrame stays.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If the columns are not those of :meth:`fit`.
+        """
+        seed = self._check_sampling(1, random_state, temperature, None, False)
+        check_parameter(
+            "n_draws", n_draws, Integral, lambda n: n >= 1, "an int of at least 1", "impute"
+        )
+        frame = self._check_columns(X)
+        container = to_frame(X)[1]
+        given = given_tokens(frame, self._tokenizer, strict=False)
+        allowed = tokens_of_values(self._tokenizer)
+        completed = []
+        for number in range(int(n_draws)):
+            own = int(np.random.default_rng([seed, number, 5]).integers(2**31))
+            drawn = self._fill(
+                *given,
+                seed=own,
+                temperature=float(temperature),
+                allowed=allowed,
+                candidates=_CANDIDATES,
+            )
+            filled = frame.copy()
+            for name in frame.columns:
+                missing = frame[name].isna().to_numpy()
+                if missing.any():
+                    filled[name] = filled_cells(frame[name], drawn[name], missing)
+            if isinstance(X, pd.DataFrame):
+                filled = filled[list(X.columns)] if set(X.columns) == set(filled) else filled
+                filled.index = X.index
+            completed.append(container.restore(filled))
+        return completed[0] if n_draws == 1 else completed
+
+    def predict(
+        self, X: Any, target: Hashable = None, *, statistic: Any = "mean"
+    ) -> npt.NDArray[Any]:
+        """Predict a column from the others.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            Any columns of :meth:`fit`; that of `target`, if it is there, has no say. Missing cells
+            and missing columns have none either.
+        target : column name, default=None
+            What is predicted (the number of the column, where an array was fitted). None: the
+            last column, which is `y` where it was given to :meth:`fit`.
+        statistic : {"mean", "median"}, float or list of float, default="mean"
+            What of the distribution of a numeric column is given; floats are quantiles in
+            (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), or (n_rows, n_quantiles)
+            The likeliest value of a categorical column; of a column of numbers or times the
+            statistic.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `target` is unknown, an identifier or text, or there is no other column.
+        """
+        frame, number = self._check_target(X, target)
+        codec, column = self._tokenizer.codecs_[number], self.schema_.columns[number]
+        values, absent = cell_values(codec)
+        parts = self._distributions(frame, number)
+        if not column.has_numbers:
+            best = np.empty(len(frame), dtype=np.int64)
+            for rows, probabilities in parts:
+                best[rows] = probabilities.argmax(1)
+            return np.asarray(values.iloc[best])
+        _check_statistic(statistic)
+        is_time = column.kind != "numeric"
+        cells = column.to_numbers(values)[0] if is_time else values.astype(object)
+        numbers = np.where(absent, 0.0, cells).astype(np.float64)
+        found: Any = None
+        for rows, probabilities in parts:
+            reduced = reduce_numbers(numbers, probabilities, statistic)
+            found = np.empty((len(frame), *reduced.shape[1:])) if found is None else found
+            found[rows] = reduced
+        if is_time:
+            whole = np.rint(found).astype(np.uint64).ravel()
+            times = column.from_numbers(whole, np.zeros(len(whole), dtype=bool))
+            return np.asarray(times).reshape(found.shape)
+        return np.asarray(found)
+
+    def predict_proba(self, X: Any, target: Hashable = None) -> pd.DataFrame:
+        """Give the probability of each value of a column from the others.
+
+        Parameters
+        ----------
+        X, target
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        DataFrame of shape (n_rows, n_values)
+            One column for each value, in their order; each row sums to 1. The values of a column
+            of many different numbers are the middles of its intervals. Computed in the precision
+            of the fit, `precision_`.
+        """
+        frame, number = self._check_target(X, target)
+        values, absent = cell_values(self._tokenizer.codecs_[number])
+        table = np.empty((len(frame), int((~absent).sum())))
+        parts = self._distributions(frame, number)
+        for rows, probabilities in parts:
+            table[rows] = probabilities[:, ~absent]
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        names = pd.Index(values[~absent].astype(object), name=target)
+        result = pd.DataFrame(table, columns=names, index=index)
+        try:
+            places = np.argsort(names.to_numpy(), kind="stable")
+        except TypeError:  # values without an order among them
+            return result
+        return result.iloc[:, places]
+
+    def score_samples(
+        self,
+        X: Any,
+        *,
+        columns: Sequence[Hashable] | None = None,
+        missing: str = "value",
+        n_orders: int | None = None,
+        numbers: str = "density",
+    ) -> npt.NDArray[np.float64]:
+        """Log-likelihood of each row, in nats.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_columns)
+            The columns of :meth:`fit`. Where it was given `y`, that column may be there or
+            not; without it, the likelihood is that of the other columns.
+        columns : list of column names, default=None
+            The likelihood of these columns alone, whatever the others are; a DataFrame need not
+            have the others then. None: of all.
+        missing : {"value", "marginal"}, default="value"
+            Whether a missing cell counts with the probability that it is missing, or not at all:
+            the likelihood is then that of the cells that are there.
+        n_orders : int, default=None
+            Every order of the columns factorises the likelihood in another way, and the model
+            gives another figure. None: the order in which rows are sampled. An int: the logarithm
+            of the mean likelihood over so many random orders, the same at every call; sensible
+            where `random_order_share` is above 0.
+        numbers : {"density", "interval"}, default="density"
+            A number with many values has a token for an interval. "interval" counts its
+            probability; "density" divides that by the interval's length: in steps of the column's
+            last place where it has one and the interval holds several (so that a whole number
+            counts with its own probability), else in its unit. Values that repeat often count
+            with their probability either way.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), float64
+            A number that was not seen counts as the nearest token. A category that was not seen
+            in fit counts with one part in the number of rows fitted, plus one.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If a parameter is out of range or the columns are not those of :meth:`fit`.
+        """
+        check_is_fitted(self, "model_")
+        where = "score_samples"
+        _check_choice("missing", missing, ("value", "marginal"), where)
+        _check_choice("numbers", numbers, ("density", "interval"), where)
+        if n_orders is not None:
+            check_parameter(
+                "n_orders",
+                n_orders,
+                Integral,
+                lambda n: n >= 1,
+                "None or an int of at least 1",
+                where,
+            )
+        frame = self._check_columns(X) if columns is None else self._some_columns(X, columns)
+        tokenizer = self._tokenizer
+        token_ids = np.zeros((len(frame), len(tokenizer.digit_sizes)), dtype=np.int64)
+        known = np.zeros((len(frame), len(self.schema_)), dtype=bool)
+        widths = np.zeros(len(frame))
+        for name in frame.columns:
+            ids = tokenizer.encode_column(name, frame[name], unknown="mark")
+            token_ids[:, tokenizer.digits(name)] = ids
+            there = frame[name].notna().to_numpy() | (missing == "value")
+            number = self.schema_.position(name)
+            known[:, number] = there
+            widths += np.where(there, tokenizer.codecs_[number].log_widths(ids), 0.0)
+        total = row_log_likelihood(
+            self.model_,
+            token_ids,
+            known,
+            self.column_order_,
+            -math.log1p(self._n_rows),
+            None if n_orders is None else int(n_orders),
+        )
+        return total - widths if numbers == "density" else total
+
+    # -- how they are answered -------------------------------------------------------------
+
+    def _fill(
+        self,
+        token_ids: npt.NDArray[Any],
+        known: npt.NDArray[np.bool_],
+        *,
+        seed: int,
+        temperature: float,
+        allowed: dict[int, npt.NDArray[np.bool_]] | None = None,
+        candidates: int = 1,
+        stratified: bool = False,
+    ) -> pd.DataFrame:
+        """Draw the cells of rows that are not known; the others as their tokens stand for them."""
+        drawn = fill_tokens(
+            self.model_,
+            token_ids,
+            known,
+            seed=seed,
+            order=self.column_order_,
+            precision=getattr(torch, self.precision_),
+            temperature=temperature,
+            allowed=allowed,
+            candidates=candidates,
+            stratified=stratified,
+        )
+        return self._tokenizer.decode(*drawn)
+
+    def _meet(
+        self,
+        conditions: Any,
+        constraints: Any,
+        n_samples: int,
+        *,
+        seed: int,
+        temperature: float,
+        refine: bool,
+    ) -> pd.DataFrame:
+        """Draw rows that meet what is asked of them."""
+        tokenizer = self._tokenizer
+        held = check_constraints(constraints or [], tokenizer)
+        if conditions is None or isinstance(conditions, Mapping):
+            requests = parse_conditions(conditions or {}, n_samples, tokenizer, seed)
+        else:
+            cells = check_cells(conditions, n_samples, tokenizer)
+            if not held and not refine:
+                given = given_tokens(cells, tokenizer, strict=True)
+                drawn = self._fill(*given, seed=seed, temperature=temperature, stratified=True)
+                return restore_cells(drawn, cells, tokenizer)
+            requests = requests_of_cells(cells, tokenizer)
+        for request in requests:
+            request.constraints = held
+        return self._fulfil(requests, seed=seed, temperature=temperature, refine=refine)
+
+    def _fulfil(
+        self, requests: list[Request], *, seed: int, temperature: float, refine: bool
+    ) -> pd.DataFrame:
+        """Draw the rows that are asked for."""
+        frames, places = [], []
+        for number, request in enumerate(requests):
+            part = meet(
+                self.model_,
+                self._tokenizer,
+                request.repeated(CANDIDATES) if refine else request,
+                order=self.column_order_,
+                precision=getattr(torch, self.precision_),
+                temperature=temperature,
+                seed=int(np.random.default_rng([seed, 3, number]).integers(2**31)),
+            )
+            if refine:
+                scores = self._log_ratios()(part).reshape(-1, CANDIDATES)
+                chosen = chosen_candidates(scores, seed + number)
+                part = part.iloc[np.arange(len(scores)) * CANDIDATES + chosen]
+            frames.append(part)
+            places.append(request.rows)
+        drawn = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+        if refine:
+            self.refinement_ = {"drawn": CANDIDATES * len(drawn), "returned": len(drawn)}
+        drawn = drawn.iloc[np.argsort(np.concatenate(places), kind="stable")]
+        return drawn.reset_index(drop=True)
+
+    def _log_ratios(self) -> Callable[[pd.DataFrame], npt.NDArray[np.float64]]:
+        """Give a function of rows: the log density ratio by the signal as it is now."""
+        signal, rounds, reward = self.signal_, self._rounds, self._reward
+        digester = rounds.digester
+        assert digester is not None
+
+        def score(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+            scores = log_odds(signal, digester.feed(signal, frame))
+            return rewards(signal, scores, reward, rounds.prior, rounds.slope)
+
+        return score
+
+    def _distributions(
+        self, frame: pd.DataFrame, target: int
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+        """Give what each row says of a column, block by block."""
+        return distributions(
+            self.model_,
+            self._tokenizer,
+            self.column_order_,
+            frame,
+            target,
+            getattr(torch, self.precision_),
+        )
+
+    def _check_sampling(
+        self, n_samples: Any, random_state: Any, temperature: Any, batch_size: Any, refine: Any
+    ) -> int:
+        """Check what sampling is asked for, and give the seed of this call."""
+        check_is_fitted(self, "model_")
+        check_parameter("n_samples", n_samples, Integral, lambda n: n >= 1, "an int of at least 1")
+        check_parameter(
+            "temperature",
+            temperature,
+            Real,
+            lambda t: 0 < t < math.inf,
+            "a finite number greater than 0",
+        )
+        if batch_size is not None:
+            check_parameter(
+                "batch_size", batch_size, Integral, lambda n: n >= 1, "None or an int of at least 1"
+            )
+        check_parameter("refine", refine, Integral, lambda r: r in (0, 1), "a bool", boolean=True)
+        if refine and not hasattr(self, "signal_"):
+            raise ValueError(
+                "The 'refine' parameter of sample must be False after a fit without rounds of "
+                "alignment: there is no signal. Fit with n_rounds of at least 1."
+            )
+        random = self._random if random_state is None else generator(random_state)
+        return int(random.randint(2**31 - 1))
+
+    def _check_target(self, X: Any, target: Hashable) -> tuple[pd.DataFrame, int]:
+        """Give the columns that predict, and the number of the one that is predicted."""
+        check_is_fitted(self, "model_")
+        names = self.schema_.names
+        if target is None:
+            X = self._check_columns(X)
+            target = names[-1]
+        number = self.schema_.position(target)
+        if self.schema_.columns[number].kind in ("identifier", "text"):
+            raise ValueError(
+                f"target must be a column whose values are learnt; {target!r} is taken for "
+                f"{self.schema_.columns[number].kind}."
+            )
+        if self.schema_.columns[number].n_distinct == 0:
+            raise ValueError(f"target must be a column with values; {target!r} had none in fit.")
+        frame, container = to_frame(X)
+        check_frame(frame, min_rows=1)
+        if container.kind == "array":
+            if frame.shape[1] == len(names) - 1:
+                frame = frame.set_axis(names.delete(number), axis=1)
+            elif frame.shape[1] == len(names):
+                frame = frame.set_axis(names, axis=1)
+            else:
+                raise ValueError(
+                    f"X must have {len(names)} columns, or all but the target; got "
+                    f"{frame.shape[1]}."
+                )
+        unknown = [name for name in frame.columns if name not in names]
+        if unknown:
+            raise ValueError(f"X must have columns seen in fit, {list(names)}; unknown {unknown}.")
+        return frame.drop(columns=[target], errors="ignore"), number
+
+    def _some_columns(self, X: Any, columns: Sequence[Hashable]) -> pd.DataFrame:
+        """Give some columns of `X`, which may lack the others."""
+        names = list(self.schema_.names)
+        if isinstance(columns, str) or not isinstance(columns, Sequence | np.ndarray | pd.Index):
+            raise ValueError(f"columns must be a list of column names; got {columns!r}.")
+        unknown = [name for name in columns if name not in names]
+        if unknown or len(columns) == 0 or len(set(columns)) < len(columns):
+            raise ValueError(
+                f"columns must be different columns seen in fit, {names}; got {list(columns)}."
+            )
+        frame, container = to_frame(X)
+        if container.kind == "array":
+            frame = self._check_columns(X)
+        check_frame(frame, min_rows=1)
+        lacking = [name for name in columns if name not in frame.columns]
+        if lacking:
+            raise ValueError(f"X must have the columns {list(columns)}; missing {lacking}.")
+        return frame[list(columns)]
+
+    def _check_columns(self, X: Any) -> pd.DataFrame:
+        """Give `X` as a frame with the fitted names; the column fitted as `y` may be missing."""
+        frame, container = to_frame(X)
+        names = self.schema_.names
+        check_frame(frame, min_rows=1)
+        if frame.shape[1] == len(names) > self.n_features_in_:
+            features = frame.columns if container.kind == "array" else names
+        else:
+            if len({isinstance(name, str) for name in frame.columns}) == 1:  # else it would raise
+                _check_feature_names(self, X, reset=False)
+            if frame.shape[1] != self.n_features_in_:
+                _check_n_features(self, X, reset=False)
+            features = names[: self.n_features_in_]
+        if container.kind == "array":
+            return frame.set_axis(names[: frame.shape[1]], axis=1)
+        if self._container.kind == "array" and len(frame.columns) == len(features):
+            return frame.set_axis(features, axis=1)
+        missing = [name for name in features if name not in frame.columns]
+        if missing:
+            raise ValueError(
+                f"X must have the columns seen in fit, {list(features)}; missing {missing}."
+            )
+        return frame[list(features)]
+
+
+def check_parameter(
+    name: str,
+    value: Any,
+    kind: Any,
+    holds: Callable[[Any], bool],
+    requirement: str,
+    method: str = "sample",
+    boolean: bool = False,
+) -> None:
+    """Raise a ValueError in scikit-learn's form: parameter, requirement, value got."""
+    if (isinstance(value, bool) and not boolean) or not isinstance(value, kind) or not holds(value):
+        raise ValueError(
+            f"The {name!r} parameter of {method} must be {requirement}. Got {value!r} instead."
+        )
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...], method: str) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(
+            f"The {name!r} parameter of {method} must be one of {list(choices)}. Got {value!r} "
+            "instead."
+        )
+
+
+def _check_statistic(statistic: Any) -> None:
+    levels = np.atleast_1d(np.asarray(statistic, dtype=object))
+    known = isinstance(statistic, str) and statistic in ("mean", "median")
+    if not known and not all(
+        isinstance(level, Real) and 0.0 < float(level) < 1.0 for level in levels
+    ):
+        raise ValueError(
+            "The 'statistic' parameter of predict must be 'mean', 'median', or quantiles in "
+            f"(0, 1). Got {statistic!r} instead."
+        )
