@@ -470,6 +470,15 @@ def test_any_estimator_is_a_signal(tiny, people, name, believed):
     assert len(model.sample(20, refine=True)) == 20
 
 
+def test_xgboost_is_a_signal(tiny, people):
+    xgboost = pytest.importorskip("xgboost", reason="benchmarks extra")
+    model = aligned(tiny, signal=xgboost.XGBClassifier(n_estimators=20)).fit(people)
+    aucs = [entry["signal_auc"] for entry in model.history_ if entry["stage"] == "alignment"]
+    assert 0.3 < aucs[0] <= 1.0
+    assert isinstance(model.signal_, xgboost.XGBClassifier)
+    assert len(model.sample(50, refine=True, random_state=0)) == 50
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("retain", [None, "kl", "supervised"])
 def test_every_objective_runs(tiny, people, objective, retain):
