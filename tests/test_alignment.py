@@ -470,7 +470,7 @@ def test_any_estimator_is_a_signal(tiny, people, name, believed):
     assert len(model.sample(20, refine=True)) == 20
 
 
-def test_xgboost_is_a_signal(tiny, people):
+def test_xgboost_is_a_signal(tiny, people, believed):
     xgboost = pytest.importorskip("xgboost", reason="benchmarks extra")
     model = aligned(tiny, signal=xgboost.XGBClassifier(n_estimators=20)).fit(people)
     aucs = [entry["signal_auc"] for entry in model.history_ if entry["stage"] == "alignment"]
