@@ -83,7 +83,7 @@ def column_shapes(
     >>> from tabgraa_sklearn.metrics import column_shapes
     >>> rows = load_adult().frame
     >>> column_shapes(rows[::2], rows[1::2])
-    0.9950 [0.9942, 0.9958]
+    0.993... [0.99..., 0.995...]
     """
     sides, weights = _weighed(real, synthetic, categorical, max_rows, n_bootstraps, random_state)
     scores = {name: _shape(cells, weights) for name, cells in _columns(sides)}
