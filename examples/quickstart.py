@@ -1,7 +1,7 @@
 """Fit the Adult census table and draw rows that look like it.
 
 The table comes with the package: 32,561 people, 15 columns. So that this page ends in under a
-minute, 4,000 of them are learnt, in a few epochs:
+minute, 2,500 of them are learnt, in a few epochs:
 
     python examples/quickstart.py
 
@@ -29,7 +29,7 @@ from tabgraa_sklearn import TabGRAASynthesizer
 from tabgraa_sklearn.datasets import load_adult
 
 parser = argparse.ArgumentParser(description="Fit the Adult census table and sample from it.")
-parser.add_argument("--rows", choices=["4000", "all"], default="4000", help="rows to fit")
+parser.add_argument("--rows", choices=["2500", "all"], default="2500", help="rows to fit")
 # A notebook's own command line is not meant for this page.
 options = parser.parse_args([] if "ipykernel" in sys.modules else None)
 

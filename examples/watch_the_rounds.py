@@ -1,6 +1,6 @@
 """The rounds of alignment as a picture: what `history_` tells.
 
-Draws `rounds.png` into the current folder; needs matplotlib (the extra `plot`).
+Draws `rounds.png` into the current folder; needs matplotlib (the extra `report`).
 """
 
 # %%
@@ -16,9 +16,9 @@ import matplotlib.pyplot as plt
 from tabgraa_sklearn import TabGRAASynthesizer
 from tabgraa_sklearn.datasets import load_adult
 
-people = load_adult().frame.sample(3000, random_state=0, ignore_index=True)
+people = load_adult().frame.sample(2000, random_state=0, ignore_index=True)
 synthesizer = TabGRAASynthesizer(
-    max_epochs=6, n_rounds=4, align_pool_size=8000, random_state=0
+    max_epochs=6, n_rounds=4, align_pool_size=4000, random_state=0
 ).fit(people)
 
 history = synthesizer.history_frame()

@@ -296,9 +296,10 @@ def test_the_sure_slope_is_what_log_odds_must_be_multiplied_by():
     assert sure_slope(5 * real, 5 * synthetic) == pytest.approx(0.2, abs=0.02)
     assert sure_slope(0.1 * real, 0.1 * synthetic) == 2  # at the most
     # Of few rows it is less sure, of chance and of the contrary nothing is.
-    few = np.mean([sure_slope(part, synthetic) for part in real.reshape(-1, 20)])
+    fewer = synthetic[:2000]
+    few = np.mean([sure_slope(part, fewer) for part in real[:8000].reshape(-1, 20)])
     assert 0.4 < few < 0.9
-    chance = [sure_slope(part, synthetic) for part in random.choice(synthetic, (200, 50))]
+    chance = [sure_slope(part, fewer) for part in random.choice(synthetic, (200, 50))]
     assert np.mean(np.array(chance) == 0) > 0.75
     assert sure_slope(synthetic, real) == 0
     assert sure_slope(np.zeros(5), np.zeros(9)) == 0

@@ -528,9 +528,14 @@ def test_a_seed_gives_one_model_with_several_threads_too():
     torch.set_num_threads(2)
     try:
         fits = [
-            TabGRAASynthesizer(random_state=0, max_epochs=1, batch_size=256, device="cpu").fit(
-                adult
-            )
+            TabGRAASynthesizer(
+                random_state=0,
+                max_epochs=1,
+                batch_size=256,
+                n_rounds=1,
+                align_pool_size=3000,
+                device="cpu",
+            ).fit(adult)
             for _ in range(2)
         ]
     finally:
