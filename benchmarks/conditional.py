@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -78,15 +76,12 @@ def ask(
         test.drop(columns=target).to_csv(folder / "features.csv", index=False)
         command = [python, str(WORKER), system, str(folder), target, "--seed", str(seed)]
         try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=time_box, check=False
-            )
-        except subprocess.TimeoutExpired:
+            printed = workers.run_within(time_box, command, folder)
+        except RuntimeError as error:
+            return {"outcome": f"failed: {error}"}
+        if printed is None:
             return {"outcome": f"not done in {time_box:g} s"}
-        if done.returncode != 0:
-            print(done.stderr[-3000:], file=sys.stderr)
-            return {"outcome": f"failed: {done.stderr.strip().rpartition(chr(10))[2][:200]}"}
-        figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        figures: dict[str, Any] = json.loads(printed.strip().splitlines()[-1])
         drawn, imputed, chances = (
             pd.read_csv(folder / f"{answer}.csv") for answer in ("drawn", "imputed", "chances")
         )

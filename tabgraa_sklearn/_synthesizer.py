@@ -49,7 +49,6 @@ _SCORE_ROWS = 10_000  # rows of each kind that `score` compares at the most
 _ROUNDS = 3  # of alignment, by default
 _ROUNDS_FROM = 1_000  # rows of a table: fewer are held out than tell whether rounds help
 _SIGNAL_ROWS = 200_000  # real rows that the rounds work with, at the most
-_CANDIDATES = 4  # for each row that is imputed
 _BATCH_ROWS = 65_536  # rows that `sample` works on at once
 
 
