@@ -501,7 +501,7 @@ class Aligner:
 
         def loss(model: CompactBackbone, token_ids: Tensor, figures: Tensor) -> Tensor:
             of_reference, at_start, credit = figures.unbind(1)
-            of_policy = model(token_ids, order.expand(len(token_ids), -1))
+            of_policy = model(token_ids, order[None])
             log_ratio = by_unit(of_policy - of_reference)  # (batch, n_units)
             step = by_unit(of_policy - at_start)
             total = self._objective(log_ratio, log_ratio - step, credit[:, :n_units])
@@ -512,7 +512,7 @@ class Aligner:
             elif self.retain == "supervised":
                 rows = torch.randint(len(train.token_ids), (len(token_ids),))
                 real = train.token_ids[rows].to(self.device, torch.long)
-                nats = -model(real, order.expand(len(real), -1)).sum(1)
+                nats = -model(real, order[None]).sum(1)
                 total = total + (nats * train.weights[rows].to(self.device)).mean() / len(order)
             return total
 
@@ -549,7 +549,7 @@ class Aligner:
         with autocast(self.device, self.precision):
             for ids in token_ids.split(rows_per_pass(len(order))):
                 ids = ids.to(self.device, torch.long)
-                parts.append(model(ids, order.expand(len(ids), -1)).float().cpu())
+                parts.append(model(ids, order[None]).float().cpu())
         return torch.cat(parts)
 
     def _drift(

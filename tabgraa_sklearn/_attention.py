@@ -19,7 +19,7 @@ _LANES = 16
 
 
 class _CellLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of one layer, laid out once for all cells, cell by cell.
+    """Keys and values of one layer, laid out once for all cells, row by row.
 
     What :meth:`update` gives has the usual shape (batch, heads, length, head_dim), and is a view.
     """
@@ -31,17 +31,19 @@ class _CellLayer(DynamicLayer):  # type: ignore[misc]
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
         """Write the states of one or more cells behind those that are there."""
-        new = [states.permute(2, 0, 1, 3) for states in (key_states, value_states)]
+        new = (key_states, value_states)
         if self.length == 0:
-            self.laid_out = [part.new_empty(self.room, *part.shape[1:]) for part in new]
-        stop = self.length + len(new[0])
+            self.laid_out = [
+                part.new_empty(*part.shape[:2], self.room, part.shape[3]) for part in new
+            ]
+        stop = self.length + key_states.shape[2]
         for part, store in zip(new, self.laid_out, strict=True):
-            store[self.length : stop] = part
+            store[:, :, self.length : stop] = part
         return self._show(stop)
 
     def _show(self, length: int) -> tuple[Tensor, Tensor]:
         self.length = length
-        self.keys, self.values = (part[:length].permute(1, 2, 0, 3) for part in self.laid_out)
+        self.keys, self.values = (part[:, :, :length] for part in self.laid_out)
         self.dtype, self.device = self.keys.dtype, self.keys.device
         self.is_initialized = True
         return self.keys, self.values
@@ -50,14 +52,10 @@ class _CellLayer(DynamicLayer):  # type: ignore[misc]
         """Copy some of the sequences."""
         chosen = _CellLayer(self.room)
         chosen.laid_out = []
-        batch = self.laid_out[0].shape[1]
-        cells = torch.arange(self.length, device=index.device)[:, None] * batch
-        flat = (cells + index).flatten()
         for part in self.laid_out:
-            copy = part.new_empty(self.room, len(index), *part.shape[2:])
-            # By the first dimension alone is several times as fast as by the second, or brackets.
-            old, new = (store[: self.length].flatten(0, 1) for store in (part, copy))
-            torch.index_select(old, 0, flat, out=new)
+            copy = part.new_empty(len(index), *part.shape[1:])
+            filled, taken = (store[:, :, : self.length] for store in (part, copy))
+            torch.index_select(filled, 0, index, out=taken)
             chosen.laid_out.append(copy)
         chosen._show(self.length)
         return chosen
@@ -107,36 +105,34 @@ def _attention(
     mixed : Tensor of shape (batch, length, heads, head_dim)
     weights : None
     """
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:  # grouped-query attention
-        key = key.repeat_interleave(groups, dim=1)
-        value = value.repeat_interleave(groups, dim=1)
-    query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    if query.shape[2] == 1 and groups == 1 and key.device.type == "cpu":
-        return _attend_cell(query, key, value), None
-    scores = query @ key.transpose(-1, -2)  # (batch, heads, length, past + length)
-    length, total = scores.shape[-2:]
+    batch, heads, length, size = query.shape
+    sources, total = key.shape[1:3]  # heads of keys and values, each read by several of the queries
+    query = query.transpose(1, 2) * (size**-0.5 if scaling is None else scaling)
+    query = query.view(batch, length, sources, heads // sources, size).transpose(1, 2)
+    if length == 1:
+        return _attend_cell(query[:, :, 0], key, value).reshape(batch, 1, heads, size), None
+    # Heads that read the same keys stand below each other: one product for all of them.
+    query = query.reshape(batch, sources, -1, size)  # (batch, sources, length * shared, size)
     # A softmax over fewer than 16 numbers, or of bf16, is not vectorised on a CPU.
     filled = max(total, _LANES)
-    future = torch.full((length, filled), _FUTURE, device=scores.device).triu(1 + total - length)
-    weights = (F.pad(scores, (0, filled - total)) + future).softmax(-1)[..., :total]
-    mixed = weights.to(value.dtype) @ value
-    return mixed.transpose(1, 2).contiguous(), None
+    key, value = (F.pad(part, (0, 0, 0, filled - total)) for part in (key, value))
+    scores = (query @ key.transpose(-1, -2)).view(batch, sources, length, -1, filled)
+    future = torch.full((length, filled), _FUTURE, device=scores.device)
+    scores = scores + future.triu(1 + total - length)[:, None]
+    weights = scores.softmax(-1).to(value.dtype).flatten(2, 3)
+    mixed = (weights @ value).view(batch, sources, length, -1, size).transpose(1, 2)
+    return mixed.reshape(batch, length, heads, size), None
 
 
 def _attend_cell(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention of one cell, on keys and values that stand in memory cell by cell.
+    """Attention of one cell, (batch, sources, shared, head_dim).
 
-    Thousands of products of a vector with a small matrix are slow; one elementwise product of all
-    keys with the query, summed over each head by a product with indicators, is not.
+    The keys are the left factor, as they lie in memory, and the softmax runs over the first
+    dimension: each is several times as fast on a CPU as the usual way round.
     """
-    batch, heads, _, size = query.shape
-    width = heads * size
-    head = torch.eye(heads, dtype=query.dtype).repeat_interleave(size, 1)  # (heads, width)
-    key, value = (part.permute(2, 0, 1, 3).reshape(-1, batch, width) for part in (key, value))
-    scores = (key * query.reshape(batch, width)) @ head.T  # (cells, batch, heads)
-    weights = scores.softmax(0) @ head  # (cells, batch, width)
-    return (weights * value).sum(0).view(batch, 1, heads, size)
+    scores = key @ query.transpose(-1, -2)  # (batch, sources, length, shared)
+    weights = scores.permute(2, 0, 1, 3).contiguous().softmax(0)
+    return weights.permute(1, 2, 3, 0).to(value.dtype) @ value
 
 
 AttentionInterface.register(ATTENTION, _attention)

@@ -225,6 +225,6 @@ class _Filler:
         Where known cells are the same, the difference is one of what was drawn alone.
         """
         model = self.drawing.model
-        order = torch.tensor(self.order, device=known.device).expand(len(token_ids), -1)
-        in_order = model(token_ids, order).sum(1)
+        order = torch.tensor(self.order, device=known.device)
+        in_order = model(token_ids, order[None]).sum(1)
         return in_order - (model(token_ids, self._orders(known)) * ~known).sum(1)

@@ -112,8 +112,7 @@ def _cells(
     with torch.inference_mode():
         for ids in np.split(token_ids, range(block, len(token_ids), block)):
             known = torch.from_numpy(np.maximum(ids, 0).astype(np.int64)).to(device)
-            orders = torch.tensor(order, device=device).expand(len(ids), -1)
-            parts.append(exact(known, orders).cpu().numpy())
+            parts.append(exact(known, torch.tensor([order], device=device)).cpu().numpy())
     cells: Floats = np.concatenate(parts)
     missing = token_ids[:, exact.layout.first] < 0
     return np.where(missing, unseen, cells)

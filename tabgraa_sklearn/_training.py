@@ -42,7 +42,7 @@ def mixed_order_loss(order: Tensor, random_order_share: float) -> Loss:
         if random_order_share > 0 and float(torch.rand(())) < random_order_share:
             orders = random_orders(n_rows, n_columns, token_ids.device)
         else:
-            orders = order.expand(n_rows, -1)
+            orders = order[None]
         nats = -model(token_ids, orders).sum(1)  # (batch,)
         return (nats * weights).mean() / n_columns
 
@@ -62,7 +62,7 @@ def nats_per_row(order: Tensor | None) -> Loss:
             keys = torch.rand(len(token_ids), model.n_columns, generator=generator)
             orders = keys.argsort(1).to(token_ids.device)
         else:
-            orders = order.expand(len(token_ids), -1)
+            orders = order[None]
         nats = -model(token_ids, orders).sum(1)
         return (nats * weights).sum() / weights.sum()
 

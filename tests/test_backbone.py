@@ -84,7 +84,9 @@ def plain_layout():
 
 
 def compact():
-    return compact_config(4, width=32, n_layers=2, dropout=0.0)
+    config = compact_config(4, width=32, n_layers=2, dropout=0.0)
+    config.num_attention_heads = 2  # they share their keys
+    return config
 
 
 def gpt2():
@@ -174,6 +176,15 @@ def test_each_row_may_have_its_own_order():
         together = model(rows, orders)
         alone = [model(rows[i : i + 1], orders[i : i + 1])[0] for i in range(len(rows))]
     torch.testing.assert_close(together, torch.stack(alone), rtol=0, atol=1e-12)
+
+
+def test_all_rows_may_have_one_order():
+    layout = hand_layout()
+    model, rows = make_model(layout, compact()), all_rows(layout)
+    order = torch.tensor([[2, 0, 3, 1]])
+    with torch.no_grad():
+        each = model(rows, order.expand(len(rows), -1))
+        torch.testing.assert_close(model(rows, order), each, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
