@@ -70,13 +70,6 @@ MEASURES: dict[str, Measure] = {
         1.0,
         "higher",
     ),
-    "mutual_information": Measure(
-        "one minus the weighted mean difference of the columns' normalised mutual information",
-        "after the NMI measure of TabPC (arXiv 2603.23016); bins and weights are ours",
-        0.0,
-        1.0,
-        "higher",
-    ),
     "alpha_precision": Measure(
         "how far the shares of synthetic rows within balls around the real ones are as they should",
         "Alaa et al., ICML 2022, naive form (no embedding), as in synthcity",
@@ -194,7 +187,7 @@ def measure_all(
         figures["column_shapes"], figures["pair_trends"] = quality(
             train, synthetic, categorical=labels
         )
-    for name in ("mutual_information", "alpha_precision", "beta_recall"):
+    for name in ("alpha_precision", "beta_recall"):
         with _timed(times, name):
             figures[name] = float(
                 getattr(metrics, name)(

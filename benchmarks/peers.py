@@ -8,12 +8,13 @@ and is fitted at its defaults on the train rows in a process of its own, which a
 rows. All rows are then judged here, by the same measures: SDMetrics' where it has them, the
 package's own elsewhere. Who does not end within the time box, or fails, is stored as such.
 
-TabSyn and TabDiff have no package: given a checkout of theirs (``--repository NAME=PATH``, with its
-requirements installed for the interpreter that ``--python NAME=PATH`` names, else this one), the
-commands of their README are run in it; they take no seed, and TabDiff's sample is timed with what
-its test mode does besides. Rows that any other system drew elsewhere are judged by ``--rows
-NAME=FILE``, as of TabPC, whose scripts take no table of one's own. Lines go to
-``results/peers.csv``, a picture of quality over fit time to ``results/peers.png``.
+TabSyn, TabDiff and TabPC have no package: given a checkout of theirs (``--repository NAME=PATH``,
+with its requirements installed for the interpreter that ``--python NAME=PATH`` names, else this
+one), the commands of their README are run in it. They take no seed; TabDiff's sample is timed with
+what its test mode does besides, TabPC's fit with its own sample and measures, and its scripts know
+the sizes of the tables of its paper only, by their names. Rows that any other system drew elsewhere
+are judged by ``--rows NAME=FILE``. Lines go to ``results/peers.csv``, a picture of quality over fit
+time to ``results/peers.png``.
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ NOTES = {
     "model, its quality is not"
 }
 COSTS = ("fit_seconds", "sample_rows_per_second", "peak_memory_mb", "gpu_memory_mb")
-# Commands of a checkout, where the rows lie afterwards; {name} is that of the data set.
-CHECKOUTS: dict[str, tuple[list[str], list[str], str]] = {
+# Name of the data set in a checkout, commands to fit and to sample, where the rows lie afterwards.
+# Of the first two it is a name of no known table, for which their scripts have rules of their own.
+CHECKOUTS: dict[str, tuple[str, list[str], list[str], str]] = {
     "tabsyn": (
+        "peers",
         [
             "process_dataset.py --dataname {name}",
             "main.py --dataname {name} --method vae --mode train",
@@ -53,12 +56,19 @@ CHECKOUTS: dict[str, tuple[list[str], list[str], str]] = {
         "{out}",
     ),
     "tabdiff": (
+        "peers",
         [
             "process_dataset.py --dataname {name}",
             "main.py --dataname {name} --mode train --no_wandb",
         ],
         ["main.py --dataname {name} --mode test --no_wandb"],
         "tabdiff/result/{name}/**/samples.csv",
+    ),
+    "tabpc": (
+        "peers_{table}",
+        ["train_scripts/pc_sota.py data/{name}"],
+        ["scripts/sample.py *pc_{name} 1"],
+        "artifacts/**/new_samples/samples/sample_0.csv",
     ),
 }
 
@@ -71,8 +81,10 @@ def main() -> None:
         for seed in arguments.seeds:
             for system in [*arguments.systems, *arguments.rows]:
                 line = {"table": name, "synthesizer": system, "seed": str(seed), "repeats": 1}
+                line |= {"accelerator": workers.accelerator()}
                 line |= one(table, system, seed, arguments) | machine.describe()
-                stored = results.store(arguments.out, [line], key=["table", "synthesizer"])
+                key = ["table", "synthesizer", "accelerator"]
+                stored = results.store(arguments.out, [line], key=key)
                 shown = ("synthesizer", "seed", "outcome", "c2st_xgboost", *COSTS)
                 print({key: line.get(key) for key in shown}, flush=True)
     draw(stored, arguments.out.with_suffix(".png"))
@@ -145,16 +157,20 @@ def from_checkout(
         raise FileNotFoundError(f"no checkout: pass --repository {system}=PATH")
     place = Path(arguments.repository[system]).resolve()
     python = arguments.python.get(system, sys.executable)
-    name = f"peers_{table.name}"
+    template, *stages, pattern = CHECKOUTS[system]
+    name = template.format(table=table.name)
     folder = place / "data" / name
     folder.mkdir(parents=True, exist_ok=True)
-    table.train.to_csv(folder / f"{name}.csv", index=False)
+    for rows, files in ((table.train, (f"{name}.csv", "train.csv")), (table.test, ("test.csv",))):
+        for file in files:
+            rows.to_csv(folder / file, index=False)
     columns = list(table.train.columns)
     labels = [columns.index(label) for label in table.categorical if label != table.target]
     target = columns.index(table.target)
+    classes = "binclass" if table.train[table.target].nunique() == 2 else "multiclass"
     about = {
         "name": name,
-        "task_type": "binclass" if table.target in table.categorical else "regression",
+        "task_type": classes if table.target in table.categorical else "regression",
         "header": "infer",
         "column_names": None,
         "num_col_idx": [k for k in range(len(columns)) if k not in [*labels, target]],
@@ -162,13 +178,14 @@ def from_checkout(
         "target_col_idx": [target],
         "file_type": "csv",
         "data_path": f"data/{name}/{name}.csv",
-        "test_path": None,
+        "val_path": None,
+        "test_path": f"data/{name}/test.csv",  # else a tenth of the train rows would be set aside
     }
     (place / "data" / "Info").mkdir(exist_ok=True)
     (place / "data" / "Info" / f"{name}.json").write_text(json.dumps(about), encoding="utf-8")
     words = {"name": name, "out": str(folder / "drawn.csv")}
     seconds, begin, began = [], time.perf_counter(), time.time()
-    for commands in CHECKOUTS[system][:2]:
+    for commands in stages:
         start = time.perf_counter()
         for command in commands:
             left = arguments.time_box - (time.perf_counter() - begin)
@@ -176,7 +193,7 @@ def from_checkout(
             if workers.run_within(left, parts, place) is None:
                 return None
         seconds.append(time.perf_counter() - start)
-    pattern = CHECKOUTS[system][2].format(**words)
+    pattern = pattern.format(**words)
     files = [Path(pattern)] if Path(pattern).is_absolute() else sorted(place.glob(pattern))
     made = [file for file in files if file.exists() and file.stat().st_mtime >= began]
     if not made:
@@ -210,6 +227,8 @@ def draw(stored: pd.DataFrame, path: Path) -> None:
         axes.set_ylabel("C2ST by XGBoost (1: not told apart)")
         axes.set_title(str(name), loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
+    if done["synthesizer"].isin(NOTES).any():
+        figure.supxlabel("* from untrained weights: its quality is not its own", fontsize=7)
     figure.savefig(path, dpi=120)
 
 

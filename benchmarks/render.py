@@ -6,6 +6,7 @@ python benchmarks/render.py
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +28,12 @@ MACHINE = ("processor", "cores", "system", "versions", "date")
 
 
 def main() -> None:
+    """Write every result file that is there into one page."""
+    OUT.write_text(rendered(), encoding="utf-8")
+    print(f"wrote {OUT}")
+
+
+def rendered() -> str:
     """Render every result file that is there."""
     parts = ["# Results", "Made by `render.py` from the files in `results/`; do not edit by hand."]
     fidelity = results.RESULTS / "fidelity.csv"
@@ -38,8 +45,7 @@ def main() -> None:
             picture = file.with_suffix(".png")
             if picture.exists():
                 parts.append(f"![{file.stem}](results/{picture.name})")
-    OUT.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    print(f"wrote {OUT}")
+    return "\n\n".join(parts) + "\n"
 
 
 def render_fidelity(stored: pd.DataFrame) -> list[str]:
@@ -115,8 +121,10 @@ def spread(figures: pd.Series, digits: int) -> str:
 def plain(cell: object) -> str:
     """Format a cell of a plain table."""
     if isinstance(cell, float):
+        if math.isnan(cell):
+            return ""
         return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.3g}"
-    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+    return f"{cell:,}" if isinstance(cell, int) else str(cell).replace("|", r"\|")
 
 
 def grid(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -21,6 +21,7 @@ def store(
 
     ``key`` names the columns that tell one experiment from another. Its runs differ by ``seed``
     only; behind them stand their mean and standard deviation (n - 1) and ``repeats``, their number.
+    Runs whose ``outcome`` is not "done" have no part in these.
     """
     new = pd.DataFrame(rows)
     if file.exists():
@@ -33,15 +34,18 @@ def store(
     for _, runs in new.groupby(list(key), sort=False):
         figures = runs.drop(columns=[*key, seed, *FACTS], errors="ignore")
         figures = figures.select_dtypes("number").columns
-        lines = [runs.assign(repeats=len(runs))]
-        if len(runs) > 1:
+        done = runs[runs["outcome"] == "done"] if "outcome" in runs else runs
+        lines = [runs.assign(repeats=len(done))]
+        if len(runs) > 1 and len(done) > 0:
             for name, figure in zip(
-                SUMMARIES, (runs[figures].mean(), runs[figures].std()), strict=True
+                SUMMARIES, (done[figures].mean(), done[figures].std()), strict=True
             ):
-                line = runs.iloc[[-1]].copy()
+                line = done.iloc[[-1]].copy()
                 line[figures] = line[figures].astype("float64")
                 line[figures] = figure.to_numpy(dtype="float64")[None, :]
-                lines.append(line.assign(**{seed: name, "repeats": len(runs)}))
+                lines.append(line.assign(**{seed: name, "repeats": len(done)}))
+                if len(done) < len(runs):
+                    lines[-1]["outcome"] = f"{len(done)} of {len(runs)} done"
         blocks.append(pd.concat(lines))
     stored = pd.concat(blocks, ignore_index=True)
     file.parent.mkdir(parents=True, exist_ok=True)

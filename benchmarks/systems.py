@@ -2,8 +2,9 @@
 
     VENV/bin/python benchmarks/systems.py tabular-argn train.csv.gz out.csv --rows 30000 --epochs 5
 
-Prints one line of JSON: seconds of the fit and of the sample, peak memory, versions. Only pandas
-and the system itself are imported, so that it runs in any of the environments.
+Prints one line of JSON: seconds of the fit and of the sample, peak memory (of this process, plus
+that of the largest it started), versions of the system and of what it stands on. Only pandas and
+the system itself are imported, so that it runs in any of the environments.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -100,7 +102,7 @@ def fit_realtabformer(train: pd.DataFrame, epochs: int | None, seed: int) -> Sam
 def fit_great(train: pd.DataFrame, epochs: int | None, seed: int) -> Sampler:
     """Fit be-great on an untrained model of DistilGPT-2's size: no hub is asked for weights.
 
-    Its speed is that of the pretrained model; its quality is not, and is not judged here.
+    Its speed is that of the pretrained model; its quality is not.
     """
     import tempfile
 
@@ -167,7 +169,10 @@ def main() -> None:
     start = time.perf_counter()
     rows = sample(arguments.rows)
     sample_seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = sum(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     rows.to_csv(arguments.out, index=False)
     print(
         json.dumps(
@@ -177,6 +182,11 @@ def main() -> None:
                 "peak_memory_mb": peak * (1 if sys.platform == "darwin" else 1024) / 1e6,
                 **accelerator(),
                 "system_version": version_of(package),
+                "beside": ", ".join(
+                    f"{name} {sys.modules[name].__version__}"
+                    for name in ("torch", "transformers", "numpy", "pandas")
+                    if name in sys.modules
+                ),
             }
         )
     )
@@ -193,11 +203,12 @@ def accelerator() -> dict[str, str | float]:
 
 
 def version_of(package: str) -> str:
-    """Name the version of a package; a checkout that is not installed has none."""
+    """Name the version of a package, ours from where it was imported."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        module: Any = sys.modules[package.replace("-", "_")]
+        return f"{module.__version__}, a checkout"
 
 
 if __name__ == "__main__":

@@ -44,6 +44,13 @@ def python_of(system: str, venvs: Path) -> str:
     return str(python)
 
 
+def accelerator() -> str:
+    """Name the accelerator of this machine that systems may use."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+
+
 def torch_version() -> str:
     """Name the version of torch that we run, without its build."""
     import torch

@@ -11,13 +11,22 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from . import _report_page as page
-from ._frames import check_frame, to_frame
+from ._frames import check_frame
 from ._synthesizer import TabGRAASynthesizer
 from .metrics import column_shapes, evaluate, mutual_information
-from .metrics._tables import Side, check_count, kept_columns, nearest, place, side_by_side
+from .metrics._tables import (
+    Side,
+    check_count,
+    kept_columns,
+    nearest,
+    place,
+    read_table,
+    side_by_side,
+)
 
 __all__ = ["Report", "report"]
 
@@ -40,10 +49,13 @@ class Differences:
     worst_rows : DataFrame
         The synthetic rows that were most surely recognised, with the probability of being real
         that was given them, in folds that they were not in, as first column.
+    auc : float
+        How well the classifier tells rows, in folds that it was not trained on: .5 not at all.
     """
 
     importances: pd.Series
     worst_rows: pd.DataFrame
+    auc: float
 
 
 @dataclass
@@ -71,6 +83,8 @@ class Report:
         The rounds of alignment, if there were any.
     n_rows : int
         Rows of each table that were compared.
+    target : column name or None
+        What a model learnt from the rows predicts.
     """
 
     figures: pd.DataFrame
@@ -82,6 +96,7 @@ class Report:
     distances: dict[str, Floats]
     history: pd.DataFrame
     n_rows: int
+    target: Hashable | None
 
     def frame(self) -> pd.DataFrame:
         """Give all figures as a DataFrame.
@@ -91,7 +106,7 @@ class Report:
         DataFrame of shape (n_tables * n_measures, 8)
             "table", "measure", "value", "low" and "high" (a 95 % interval), "about", "best" and
             "meaning". The table "real holdout" is the ceiling: held-out real rows in the place of
-            synthetic ones.
+            synthetic ones. (Samples are stratified: of counts they may score a little more.)
         """
         return self.figures.copy()
 
@@ -119,7 +134,10 @@ class Report:
         return text
 
     def _repr_html_(self) -> str:
-        return page.body(self)
+        try:
+            return page.body(self)
+        except ImportError as error:  # a notebook is no place for a traceback
+            return page.without_pictures(self, str(error))
 
     def __repr__(self) -> str:
         wide = self.figures.pivot(index="measure", columns="table", values="value")
@@ -151,7 +169,8 @@ def report(
         Real rows that were not, at least 20. One half takes the place of a synthetic table, for
         what real rows score is the ceiling; the other is what train rows are compared with.
     target : column name, default=None
-        What a model learnt from the rows predicts, and an attacker guesses; None: the last column.
+        What a model learnt from the rows predicts, and an attacker guesses; None: the last column,
+        if a table does not lack its cells and it is neither identifier nor text.
     categorical : collection of column names, default=None
         Columns of numbers that are labels.
     max_rows : int, default=20_000
@@ -185,13 +204,12 @@ def report(
     check_count("max_rows", max_rows, 20)
     check_count("random_state", random_state, 0)
     random = np.random.default_rng(random_state)
-    train, _ = to_frame(X_train)
+    train, _ = read_table(X_train, "X_train")
     check_frame(train, min_rows=2)
     holdout = _like(train, X_holdout, "X_holdout")
     if len(holdout) < 20:
         raise ValueError(f"X_holdout must have at least 20 rows; got {len(holdout)}.")
-    target = train.columns[-1] if target is None else target
-    if target not in train.columns:
+    if target is not None and target not in train.columns:
         raise ValueError(f"target must be a column of X_train, one of {list(train.columns)}.")
     shuffled = holdout.iloc[random.permutation(len(holdout))]
     half = len(holdout) // 2
@@ -204,13 +222,13 @@ def report(
         for name, table in {**tables, HOLDOUT: fresh}.items()
     }
     settings: dict[str, Any] = {"categorical": categorical, "random_state": random_state}
-    kept = kept_columns(train, categorical)
+    target = _usable(target, kept_columns(train, categorical), [train, strangers, *tables.values()])
     figures = [
         evaluate(
             train,
             table,
             strangers,
-            target=target if target in kept and len(kept) > 1 else None,
+            target=target,
             max_rows=max_rows,
             n_bootstraps=n_bootstraps,
             **settings,
@@ -248,19 +266,42 @@ def report(
         },
         history=history,
         n_rows=n_rows,
+        target=target,
     )
+
+
+def _usable(
+    target: Hashable | None, kept: Mapping[Hashable, Any], tables: list[pd.DataFrame]
+) -> Hashable | None:
+    """Give the column that is predicted; None where the last one will not do.
+
+    Raises
+    ------
+    ValueError
+        Where it is the user's choice that will not do.
+    """
+    name = tables[0].columns[-1] if target is None else target
+    if name not in kept:
+        reason = "it is taken for an identifier or text"
+    elif len(kept) == 1:
+        reason = "there is no other column to predict it from"
+    elif any(table[name].isna().all() for table in tables):
+        reason = "its cells are all missing in a table"
+    else:
+        return name
+    if target is None:
+        return None
+    raise ValueError(f"target cannot be {target!r}: {reason}.")
 
 
 def _like(train: pd.DataFrame, table: Any, name: str) -> pd.DataFrame:
     """Give a table the columns of the train rows."""
-    frame, container = to_frame(table)
-    if container.kind == "array" and frame.shape[1] == train.shape[1]:
+    frame, is_array = read_table(table, name)
+    if is_array and frame.shape[1] == train.shape[1]:
         frame = frame.set_axis(train.columns, axis=1)
     missing = [column for column in train.columns if column not in frame]
     if missing:
         raise ValueError(f"{name} must have the columns of X_train; missing {missing}.")
-    if len(frame) == 0:
-        raise ValueError(f"{name} must have at least one row; got none.")
     return frame[list(train.columns)]
 
 
@@ -278,6 +319,11 @@ def _tables(
         }
         history = given.history_frame()
         return samples, history[history["stage"] == "alignment"].dropna(axis=1, how="all")
+    if not isinstance(given, Mapping) and np.ndim(given) != 2:
+        raise ValueError(
+            "synthesizer_or_tables must be a fitted TabGRAASynthesizer, a table, or a dict of "
+            f"tables; got {given!r:.80}."
+        )
     tables = given if isinstance(given, Mapping) else {"synthetic": given}
     if not tables:
         raise ValueError("synthesizer_or_tables must hold at least one table; got none.")
@@ -320,4 +366,5 @@ def _differences(sides: list[Side], synthetic: pd.DataFrame, random_state: int) 
     worst = np.argsort(on_synthetic, kind="stable")[:_WORST]
     rows = synthetic.iloc[worst].reset_index(drop=True)
     rows.insert(0, "P(real)", on_synthetic[worst].round(4), allow_duplicates=True)
-    return Differences(importances.sort_values(ascending=False), rows)
+    auc = float(roc_auc_score(is_real, chances))
+    return Differences(importances.sort_values(ascending=False), rows, auc)

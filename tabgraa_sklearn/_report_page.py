@@ -10,7 +10,7 @@ import pandas as pd
 
 from . import _report_plots as plots
 
-__all__ = ["body", "document"]
+__all__ = ["body", "document", "without_pictures"]
 
 _STYLE = """
 .tabgraa { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: auto }
@@ -47,7 +47,8 @@ def body(report: Any) -> str:
             "overview",
             "Overview",
             f"{report.n_rows:,} rows of each table, with 95 % intervals. The real holdout is the "
-            "ceiling: rows that no model saw, in the place of synthetic ones.",
+            "ceiling: rows that no model saw, in the place of synthetic ones. (Samples are "
+            "stratified, so that counts may score a little more.) " + _of_target(report),
             _figures(report, ("fidelity", "utility")),
         ),
         _section(
@@ -68,9 +69,10 @@ def body(report: Any) -> str:
         _section(
             "differences",
             "Where a classifier sees a difference",
-            f"LightGBM was trained to tell {shown} rows from train rows. What it goes by matters "
-            "as far as it succeeds: see c2st_lightgbm above. Below, the rows that were most surely "
-            "recognised, with the probability of being real that they were given.",
+            f"LightGBM was trained to tell {shown} rows from train rows; labels are categories to "
+            f"it. The area under its ROC curve is {report.differences.auc:.3f} (.5: it guesses), "
+            "and what it goes by matters as far as it succeeds. Below, the rows that were most "
+            "surely recognised, with the probability of being real that they were given.",
             plots.importances(report) + _rows(report.differences.worst_rows),
         ),
         _section(
@@ -86,6 +88,21 @@ def body(report: Any) -> str:
         + "".join(sections)
         + "</div>"
     )
+
+
+def without_pictures(report: Any, reason: str) -> str:
+    """Give the figures alone, and why there is no more."""
+    everything = _figures(report, ("fidelity", "utility", "privacy"))
+    return (
+        f'<div class="tabgraa"><style>{_STYLE}</style><h1>Synthetic tables: a report</h1>'
+        f"<p>{html.escape(reason)}</p>{everything}</div>"
+    )
+
+
+def _of_target(report: Any) -> str:
+    if report.target is None:
+        return "No column is predicted: the last one will not do, and no other was named."
+    return f"What is predicted is {html.escape(str(report.target))}."
 
 
 def _section(key: str, title: str, text: str, content: str) -> str:

@@ -44,7 +44,10 @@ def _histogram(axes: Any, sides: list[Any], name: Any) -> None:
     low, high = np.quantile(both, [0.005, 0.995])
     if low == high:
         low, high = both.min(), both.max()
-    edges = np.histogram_bin_edges(both[(both >= low) & (both <= high)], bins=40)
+    if low == high:  # one value: a bar around it
+        low, high = low - max(abs(low) / 2, 0.5), high + max(abs(high) / 2, 0.5)
+    share = np.linspace(0.0, 1.0, 41)
+    edges = low * (1.0 - share) + high * share  # their difference may be more than a float holds
     for values, colour, style in ((real, REAL, "stepfilled"), (synthetic, SYNTHETIC, "step")):
         weights = np.full(len(values), 1.0 / max(len(values), 1))
         alpha = 0.35 if style == "stepfilled" else 1.0
@@ -104,7 +107,9 @@ def importances(report: Any) -> str:
     shares = report.differences.importances.head(_MOST_COLUMNS)[::-1]
     figure = _figure(6.4, 0.24 * len(shares) + 0.7)
     axes = figure.add_subplot(1, 1, 1)
-    axes.barh([_short(name, 28) for name in map(str, shares.index)], shares, color=SYNTHETIC)
+    places = range(len(shares))  # names may be equal once they are cut
+    axes.barh(places, shares, color=SYNTHETIC)
+    axes.set_yticks(places, [_short(name, 28) for name in shares.index])
     axes.tick_params(labelsize=7)
     axes.set_xlabel("share of the gain", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)

@@ -118,9 +118,18 @@ def test_mutual_information_by_hand():
         first, last = (
             normalized_mutual_info_score(table[one].astype(str), table[second]) for table in coded
         )
-        total += first
-        difference += first * abs(first - last)
+        total += first + last
+        difference += (first + last) * abs(first - last)
     assert figure == pytest.approx(1 - difference / total)
+
+
+def test_invented_dependence_counts():
+    random = np.random.default_rng(0)
+    one, other = random.integers(0, 4, (2, 2000)).astype(str)
+    real = pd.DataFrame({"a": one, "b": one, "c": other})
+    # Weights 2, 1 and 1, of which the last two go wrong altogether.
+    assert call("mutual_information", real, real.assign(c=one)) == pytest.approx(0.5, abs=0.01)
+    assert call("mutual_information", real[["a", "c"]], real[["a", "c"]].assign(c=one)) < 0.1
 
 
 def test_alpha_precision_and_beta_recall_as_synthcity_has_them():
@@ -242,6 +251,41 @@ def test_nearest_neighbor_ratio_by_hand():
     assert ratio == pytest.approx(wanted / np.mean([1, 1, 0.25 / 0.75]))
 
 
+def distances_by_loop(rows, queries, low, high):
+    """To the nearest row: ranges of numbers and other labels are both one apart."""
+
+    def apart(row, other):
+        total = 0.0
+        for name in row.index:
+            if isinstance(row[name], str):
+                total += row[name] != other[name]
+            else:
+                total += ((row[name] - other[name]) / (high[name] - low[name])) ** 2
+        return total**0.5
+
+    return np.array(
+        [min(apart(row, query) for _, row in rows.iterrows()) for _, query in queries.iterrows()]
+    )
+
+
+def test_distances_are_those_of_a_loop():
+    columns = ["kind", "size"]
+    tables = [
+        people(400, seed)[columns].dropna().head(n) for seed, n in ((1, 40), (2, 25), (3, 40))
+    ]
+    train, synthetic, holdout = tables
+    both = pd.concat([train, holdout])[["size"]]
+    ends = both.min(), both.max()
+    near, far = (distances_by_loop(part, synthetic, *ends) for part in (train, holdout))
+    assert (np.abs(near - far) > 1e-6).all()
+    share = call("nearest_record_share", *tables)
+    assert share == pytest.approx((near < far).mean())
+    inside, outside = (distances_by_loop(synthetic, part, *ends) for part in (train, holdout))
+    truth = np.repeat([1, 0], [len(inside), len(outside)])
+    area = roc_auc_score(truth, -np.concatenate([inside, outside]))
+    assert call("membership_auc", *tables) == pytest.approx(area, abs=1e-3)
+
+
 # -- the ends ------------------------------------------------------------------------------
 
 
@@ -277,6 +321,57 @@ def test_copies_are_found(name):
         return
     figure = call(name, real, real, holdout)
     assert figure < 0.1 if name == "nearest_neighbor_ratio" else figure > 0.95
+
+
+@pytest.mark.parametrize("name", THREE)
+def test_copies_are_found_in_tables_larger_than_what_is_looked_up(name):
+    real, holdout = people(1500, 1), people(1500, 2)
+    figure = call(name, real, real, holdout, max_rows=100)
+    assert figure < 0.1 if name == "nearest_neighbor_ratio" else figure > 0.95
+    secret = metrics.attribute_inference(real, real, holdout, "kind", max_rows=100, n_bootstraps=0)
+    assert secret > 0.9
+
+
+def test_what_the_columns_are_does_not_depend_on_the_subsample():
+    shops = np.array([f"shop {number}" for number in range(300)])
+    real = people(1200).assign(shop=np.random.default_rng(0).choice(shops, 1200))
+    figure = call("column_shapes", real, real.assign(shop="other"), max_rows=60)
+    assert figure.details.set_index("column")["score"]["shop"] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pd.Timestamp("2020-01-01"),
+        1e17,
+        np.tile(10**17 + np.arange(8), 30),
+        np.tile([-1.5e308, 1.5e308, 0.0], 80),
+    ],
+    ids=["one date", "one large number", "large integers", "huge floats"],
+)
+def test_columns_of_hardly_a_range_are_compared(cells):
+    table = people(240).assign(odd=cells)
+    for name in TWO:
+        figure = call(name, table, table.sample(frac=1.0, random_state=0))
+        assert figure == pytest.approx(1.0, abs=0.02)
+    for name in THREE:
+        assert np.isfinite(
+            call(name, table, people(240, 1).assign(odd=cells), people(240, 2).assign(odd=cells))
+        )
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ((None, people(50), people(50)), "train: it must be a table; got None"),
+        ((people(50), people(50), None), "holdout: it must be a table; got None"),
+        ((people(50), people(50).assign(kind=[[1]] * 50), people(50)), "synthetic: .*kind"),
+        ((people(50), people(50), people(0)), "holdout: it must have at least one row"),
+    ],
+)
+def test_a_table_that_is_none_is_named(tables, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        metrics.membership_auc(*tables)
 
 
 def test_rows_that_can_be_told_apart_score_zero():
@@ -502,7 +597,7 @@ def test_bad_parameters_are_named():
         metrics.attribute_inference(real, real, real, "price")
     with pytest.raises(ValueError, match="known must hold"):
         metrics.attribute_inference(real, real, real, "size", known=["size"])
-    with pytest.raises(ValueError, match="synthetic must have at least one row"):
+    with pytest.raises(ValueError, match="synthetic: it must have at least one row"):
         metrics.column_shapes(real, real.head(0))
     with pytest.raises(ValueError, match="nothing to compare"):
         keys = pd.DataFrame({"id": [f"id-{k}" for k in range(100)]})

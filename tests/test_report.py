@@ -7,13 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_table, make_tiny
+from sklearn.pipeline import make_pipeline
 
 from tabgraa_sklearn import Report, metrics, report
+from tabgraa_sklearn import _report_plots as plots
 
 SECTIONS = ["overview", "columns", "pairs", "differences", "privacy", "rounds"]
 
@@ -115,10 +118,17 @@ def test_bad_input_is_named(fitted):
         report({}, table, table)
     with pytest.raises(ValueError, match="may be named"):
         report({"real holdout": table}, table, table)
-    with pytest.raises(ValueError, match="synthetic must have at least one row"):
+    with pytest.raises(ValueError, match="synthetic: it must have at least one row"):
         report(table.head(0), table, table)
     with pytest.raises(ValueError, match="names of tables must differ"):
         report({1: table, "1": table}, table, table)
+    for wrong in (None, make_tiny(), [1, 2]):
+        if wrong is not None and not isinstance(wrong, list):
+            wrong = make_pipeline(wrong)
+        with pytest.raises(ValueError, match="synthesizer_or_tables must be a fitted"):
+            report(wrong, table, table)
+    with pytest.raises((TypeError, ValueError), match="X_holdout: it must be a table; got None"):
+        report(table, table, None)
     for wrong in (None, -3, 2.5):
         with pytest.raises(ValueError, match="max_rows must be an int of at least 20"):
             report(table, table, table, max_rows=wrong)
@@ -156,6 +166,39 @@ def test_times_and_wide_tables_are_drawn():
     found = report(*tables, n_bootstraps=0)
     assert len(found.pairs) == 40 * 39 / 2
     assert len(found.to_html()) > 10_000
+
+
+def test_names_that_are_equal_once_cut_are_bars_of_their_own(found, monkeypatch):
+    pytest.importorskip("matplotlib")
+    names = ["a_rather_long_name_of_a_column_2019", "a_rather_long_name_of_a_column_2020"]
+    shares = pd.Series([0.7, 0.3], index=names)
+    part = replace(found, differences=replace(found.differences, importances=shares))
+    monkeypatch.setattr(plots, "_image", lambda figure, text: figure)
+    bars = plots.importances(part).axes[0].patches
+    assert {(bar.get_y(), bar.get_width()) for bar in bars} == {(-0.4, 0.3), (0.6, 0.7)}
+
+
+@pytest.mark.parametrize("cells", [pd.Timestamp("2020-01-01"), 10.0**17, None])
+def test_a_column_of_one_value_or_none_is_drawn(cells):
+    tables = [make_table(80, seed).assign(odd=cells) for seed in range(3)]
+    found = report(*tables, n_bootstraps=0)
+    assert len(found.to_html()) > 10_000
+    assert (found.target == "odd") == (cells is not None)
+
+
+def test_a_default_target_that_will_not_do_is_left_out_and_said():
+    tables = [
+        make_table(80, seed).assign(key=[f"id {seed} {k}" for k in range(80)]) for seed in range(3)
+    ]
+    found = report(*tables, n_bootstraps=0)
+    assert found.target is None
+    assert "train_on_synthetic" not in set(found.frame()["measure"])
+    assert "No column is predicted" in found.to_html()
+    with pytest.raises(ValueError, match="target cannot be 'key': it is taken for an identifier"):
+        report(*tables, target="key", n_bootstraps=0)
+    tables[0]["gone"] = None
+    with pytest.raises(ValueError, match="target cannot be 'gone': its cells are all missing"):
+        report(*(table.assign(gone=None) for table in tables), target="gone", n_bootstraps=0)
 
 
 def test_a_table_of_numbers_alone_and_of_one_column():
@@ -210,6 +253,9 @@ def test_without_matplotlib_the_figures_are_at_hand(of_tables, monkeypatch):
     with pytest.raises(ImportError, match=r"tabgraa-sklearn\[report\]"):
         of_tables.to_html()
     assert len(of_tables.frame()) > 0
+    shown = of_tables._repr_html_()
+    assert "pip install" in shown
+    assert "column_shapes" in shown
 
 
 def test_the_page_opens_in_a_browser(found, tmp_path):

@@ -11,7 +11,17 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from ._measurement import Measurement, resamples
-from ._tables import MAX_ROWS, N_BOOTSTRAPS, TIE, Side, check_count, nearest, place, side_by_side
+from ._tables import (
+    MAX_ROWS,
+    N_BOOTSTRAPS,
+    TIE,
+    Side,
+    check_count,
+    n_dimensions,
+    nearest,
+    place,
+    side_by_side,
+)
 
 __all__ = [
     "attribute_inference",
@@ -25,6 +35,8 @@ Floats = npt.NDArray[np.float64]
 
 _NAMES = ("train", "synthetic", "holdout")
 _SUBSAMPLES = 5  # of the train rows, that the nearest-record share is averaged over
+_CELLS = 1 << 27  # of rows that others are compared with: 1 GiB
+_LEAST = 1000  # rows that are looked up, however many they are compared with
 _TOLERANCE = 0.05  # by which a guessed number may be off, relative to itself
 
 
@@ -47,8 +59,11 @@ def nearest_record_share(
     ----------
     train, synthetic, holdout : DataFrame or array-like of shape (n_rows, n_columns)
         Rows that the synthetic ones were learnt from, these, and real rows that were not seen.
-    categorical, max_rows, n_bootstraps, random_state
+    categorical, n_bootstraps, random_state
         As in :func:`column_shapes`. Resampled are the synthetic rows.
+    max_rows : int or None, default=50_000
+        Rows that are looked up at the most, drawn at random (of much larger tables fewer, at least
+        1,000); None: all. What they are compared with is not thinned.
 
     Returns
     -------
@@ -62,17 +77,11 @@ def nearest_record_share(
     Distance to closest record, as by Platzer and Reutterer, "Holdout-Based Empirical Assessment of
     Mixed-Type Synthetic Data", 2021.
     """
-    sides = _sides(
-        train,
-        synthetic,
-        holdout,
-        categorical=categorical,
-        max_rows=max_rows,
-        random_state=random_state,
-    )
-    rows, fresh, strangers = place(sides, (0, 2))
+    sides = _sides(train, synthetic, holdout, categorical=categorical, random_state=random_state)
     random = np.random.default_rng(random_state)
-    size = min(len(rows), len(strangers))
+    size = min(len(sides[0]), len(sides[2]), _most_compared(sides))
+    sides[1] = _looked_up(sides[1], size, max_rows, random)
+    rows, fresh, strangers = place(sides, (0, 2))
     strangers = strangers[random.choice(len(strangers), size, replace=False)]
     parts = random.permutation(len(rows))[: len(rows) // size * size].reshape(-1, size)
     to_stranger = nearest(strangers, fresh)[0][:, 0]
@@ -118,10 +127,11 @@ def nearest_neighbor_ratio(
     The nearest-neighbour distance ratio of Zhao et al., "CTAB-GAN", ACML 2021.
     """
     tables = [train, synthetic] if holdout is None else [train, synthetic, holdout]
-    sides = _sides(*tables, categorical=categorical, max_rows=max_rows, random_state=random_state)
+    sides = _sides(*tables, categorical=categorical, random_state=random_state)
     if len(sides[0]) < 2:
         raise ValueError("train must have at least 2 rows; got 1.")
     random = np.random.default_rng(random_state)
+    sides = _thinned(sides, 0, max_rows, random)
     rows, *queries = place(sides, (0, 2) if holdout is not None else (0,))
     means = []
     for part in queries:
@@ -161,16 +171,9 @@ def membership_auc(
     Chen et al., "GAN-Leaks: A Taxonomy of Membership Inference Attacks", CCS 2020 (full black-box
     attack).
     """
-    sides = _sides(
-        train,
-        synthetic,
-        holdout,
-        categorical=categorical,
-        max_rows=max_rows,
-        random_state=random_state,
-    )
-    rows, fresh, strangers = place(sides, (0, 2))
+    sides = _sides(train, synthetic, holdout, categorical=categorical, random_state=random_state)
     random = np.random.default_rng(random_state)
+    rows, fresh, strangers = place(_thinned(sides, 1, max_rows, random), (0, 2))
     distances = nearest(fresh, np.concatenate([rows, strangers]))[0][:, 0]
     scores = -np.round(distances / TIE)
     truth = np.repeat([1, 0], [len(rows), len(strangers)])
@@ -255,14 +258,9 @@ def attribute_inference(
     Giomi et al., "A Unified Framework for Quantifying Privacy Risk in Synthetic Data" (Anonymeter),
     PoPETs 2023.
     """
-    sides = _sides(
-        train,
-        synthetic,
-        holdout,
-        categorical=categorical,
-        max_rows=max_rows,
-        random_state=random_state,
-    )
+    sides = _sides(train, synthetic, holdout, categorical=categorical, random_state=random_state)
+    random = np.random.default_rng(random_state)
+    sides = _thinned(sides, 1, max_rows, random)
     columns = sides[0].order
     for name in [secret, *(known or ())]:
         if name not in columns:
@@ -280,7 +278,6 @@ def attribute_inference(
         if name not in seen:
             sides = [side.drop(name) for side in sides]
     rows, fresh, strangers = place(sides, (0, 2))
-    random = np.random.default_rng(random_state)
     rates = []
     for queries, truth in ((rows, secrets[0]), (strangers, secrets[2])):
         guess = secrets[1][nearest(fresh, queries)[1][:, 0]]
@@ -295,18 +292,41 @@ def attribute_inference(
 
 
 def _sides(
-    *tables: Any,
-    categorical: Collection[Hashable] | None = None,
-    max_rows: int | None = None,
-    random_state: int = 0,
+    *tables: Any, categorical: Collection[Hashable] | None = None, random_state: int = 0
 ) -> list[Side]:
-    return side_by_side(
-        tables,
-        categorical=categorical,
-        max_rows=max_rows,
-        random_state=random_state,
-        names=_NAMES,
-    )
+    return side_by_side(tables, categorical=categorical, random_state=random_state, names=_NAMES)
+
+
+def _thinned(
+    sides: list[Side], compared: int, max_rows: int | None, random: np.random.Generator
+) -> list[Side]:
+    """Thin what is looked up in one of the tables, and that one only where it is huge.
+
+    Were both thinned, a copy and its original would hardly meet.
+    """
+    size = min(len(sides[compared]), _most_compared(sides))
+    return [
+        side.take(np.sort(random.choice(len(side), size, replace=False)))
+        if number == compared
+        else _looked_up(side, size, max_rows, random)
+        for number, side in enumerate(sides)
+    ]
+
+
+def _looked_up(
+    side: Side, n_compared: int, max_rows: int | None, random: np.random.Generator
+) -> Side:
+    """Draw the rows that are looked up: the fewer, the more they are compared with."""
+    if max_rows is None:
+        return side
+    check_count("max_rows", max_rows, 1, "None or ")
+    size = min(max_rows, max(max_rows * max_rows // n_compared, _LEAST), len(side))
+    return side.take(np.sort(random.choice(len(side), size, replace=False)))
+
+
+def _most_compared(sides: list[Side]) -> int:
+    """Rows that others are compared with at the most: what memory holds of them."""
+    return max(_CELLS // max(n_dimensions(sides), 1), _LEAST)
 
 
 def _averages(values: Floats, n_bootstraps: int, random: np.random.Generator) -> Floats:

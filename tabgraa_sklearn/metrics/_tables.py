@@ -25,8 +25,10 @@ __all__ = [
     "Side",
     "check_count",
     "kept_columns",
+    "n_dimensions",
     "nearest",
     "place",
+    "read_table",
     "side_by_side",
 ]
 
@@ -105,26 +107,22 @@ def side_by_side(
     random = np.random.default_rng(random_state)
     frames: list[pd.DataFrame] = []
     for name, table in zip(names, tables, strict=False):
-        frame, container = to_frame(table)
-        if len(frame) == 0:
-            raise ValueError(f"{name} must have at least one row; got none.")
-        if frames and container.kind == "array" and frame.shape[1] == frames[0].shape[1]:
+        frame, is_array = read_table(table, name)
+        if frames and is_array and frame.shape[1] == frames[0].shape[1]:
             frame = frame.set_axis(frames[0].columns, axis=1)
-        try:
-            check_frame(frame, min_rows=1)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
         missing = [column for column in frames[0] if column not in frame] if frames else []
         if missing:
             raise ValueError(f"{name} must have the columns of {names[0]}; missing {missing}.")
-        if max_rows is not None and len(frame) > max_rows:
-            chosen = np.sort(random.choice(len(frame), max_rows, replace=False))
-            frame = frame.iloc[chosen].reset_index(drop=True)
         frames.append(frame)
+    # By all rows: among some of them labels may look like identifiers.
     kept = kept_columns(frames[0] if like is None else to_frame(like)[0], categorical)
     kept = {name: column for name, column in kept.items() if name in frames[0]}
     if not kept:
         raise ValueError("all columns are taken for identifiers or text: nothing to compare.")
+    for number, frame in enumerate(frames):
+        if max_rows is not None and len(frame) > max_rows:
+            chosen = np.sort(random.choice(len(frame), max_rows, replace=False))
+            frames[number] = frame.iloc[chosen].reset_index(drop=True)
     numbers: list[dict[Hashable, Any]] = [{} for _ in frames]
     labels: list[dict[Hashable, Any]] = [{} for _ in frames]
     texts: dict[Hashable, npt.NDArray[Any]] = {}
@@ -142,6 +140,19 @@ def side_by_side(
         Side(pd.DataFrame(one, index=index), pd.DataFrame(other, index=index), kept, texts)
         for one, other, index in zip(numbers, labels, indices, strict=True)
     ]
+
+
+def read_table(table: Any, name: str) -> tuple[pd.DataFrame, bool]:
+    """Read a table, and say whether it is an array; errors name it."""
+    try:
+        frame, container = to_frame(table)
+        if len(frame) == 0:
+            raise ValueError("it must have at least one row; got none.")
+        check_frame(frame, min_rows=1)
+    except (TypeError, ValueError) as error:
+        reason = str(error) if np.ndim(table) == 2 else f"it must be a table; got {table!r:.80}."
+        raise type(error)(f"{name}: {reason}") from error
+    return frame, container.kind == "array"
 
 
 def kept_columns(
@@ -221,17 +232,18 @@ def place(sides: Sequence[Side], reference: Sequence[int] = (0,)) -> list[Floats
     list of ndarray of shape (n_rows, n_dimensions)
     """
     known = pd.concat([sides[number].numbers for number in reference])
-    low, high = known.min().fillna(0.0), known.max().fillna(0.0)
+    # Divided first: the range of numbers near the largest float is none.
+    unit = known.abs().max().where(lambda largest: largest > 1e300, 1.0)
+    low, high = (known.min() / unit).fillna(0.0), (known.max() / unit).fillna(0.0)
     span = (high - low).where(high > low, 1.0)
-    scaled = [((side.numbers - low) / span).to_numpy(dtype=np.float64) for side in sides]
+    scaled = [((side.numbers / unit - low) / span).to_numpy(dtype=np.float64) for side in sides]
     missing = [np.isnan(part) for part in scaled]
     some = np.logical_or.reduce([part.any(0) for part in missing])
     blocks = [
         [np.where(gap, 0.5, part), gap[:, some].astype(np.float64)]
         for part, gap in zip(scaled, missing, strict=True)
     ]
-    wanted = sum(min(len(sides[0].texts[name]), _LABELS) for name in sides[0].labels)
-    most = _LABELS if wanted <= _INDICATORS else max(_INDICATORS // sides[0].labels.shape[1], 4)
+    most = _most_indicators(sides)
     for name in sides[0].labels.columns:
         codes = pd.concat([sides[number].labels[name] for number in reference])
         frequent = codes.value_counts().index[:most].sort_values()
@@ -242,6 +254,20 @@ def place(sides: Sequence[Side], reference: Sequence[int] = (0,)) -> list[Floats
             indicators[np.arange(len(slot)), slot] = np.sqrt(0.5)  # -1: the last, of the rest
             block.append(indicators)
     return [np.hstack(block) for block in blocks]
+
+
+def n_dimensions(sides: Sequence[Side]) -> int:
+    """Dimensions that :func:`place` makes at the most."""
+    most = _most_indicators(sides)
+    labels = sum(min(len(sides[0].texts[name]), most) + 1 for name in sides[0].labels)
+    return 2 * sides[0].numbers.shape[1] + labels
+
+
+def _most_indicators(sides: Sequence[Side]) -> int:
+    """Indicators of a column of labels at the most."""
+    labels = sides[0].labels.columns
+    wanted = sum(min(len(sides[0].texts[name]), _LABELS) for name in labels)
+    return _LABELS if wanted <= _INDICATORS else max(_INDICATORS // len(labels), 4)
 
 
 def nearest(rows: Floats, queries: Floats, n_neighbors: int = 1) -> tuple[Floats, Any]:
