@@ -4,8 +4,9 @@
 
 Train rows drawn with replacement are judged by the same measures as if they were synthetic. No
 sample of as many independent rows can be expected to pass for the train rows better, or to teach a
-downstream model more, than the train rows themselves drawn anew; stratified rows may, in counts. Two-sample and privacy figures are left out:
-of copies they say nothing. Lines go to ``results/yardstick.csv``.
+downstream model more, than the train rows themselves drawn anew; stratified rows may, in counts.
+Two-sample and privacy figures are left out: of copies they say nothing. Lines go to
+``results/yardstick.csv``.
 """
 
 from __future__ import annotations

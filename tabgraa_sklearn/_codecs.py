@@ -246,6 +246,24 @@ class Quantiles(Codec):
             numbers = numbers / self.factor
         return self.column.from_numbers(numbers, missing)
 
+    def within(self, numbers: Array, low: Any, high: Any) -> Array:
+        """Spread numbers whose cell a range cuts over the part of the cell that lies inside.
+
+        Cut off at the ends of the range instead, they would heap there.
+        """
+        n_cells = self.n_bins * self.n_levels
+        scaled, ends = (
+            self._scaled(part) for part in (numbers, np.array([low, high], numbers.dtype))
+        )
+        ranks, first, last = self.rank(scaled), *self.rank(ends)
+        cells = np.minimum((ranks * n_cells).astype(np.int64), n_cells - 1)
+        start, stop = np.maximum(cells / n_cells, first), np.minimum((cells + 1) / n_cells, last)
+        cut = (start > cells / n_cells) | (stop < (cells + 1) / n_cells)
+        cut &= (stop >= start) & ~np.isin(scaled, self.atoms)
+        moved = self.unrank(start + (ranks * n_cells - cells) * (stop - start))
+        result = np.where(cut, moved, scaled)
+        return result if self.factor == 1.0 else result / self.factor
+
     def log_widths(self, ids: Ids) -> Floats:
         is_cell = (ids[:, 0] >= 0) & (ids[:, 0] < self.n_bins)
         cells = np.where(is_cell, ids[:, 0] * self.n_levels + ids[:, 1], 0)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import numbers
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,9 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ._codecs import Codec, FreshValues, NumberValues, Quantiles, nearest
+from ._codecs import Categories, Codec, FreshValues, NumberValues, Quantiles
 from ._drawing import Wanted
 from ._frames import to_frame
+from ._given_cells import as_cells, as_time
 from ._joining import filled_cells
 from ._schema import Column
 from ._tokenizer import TableTokenizer
@@ -55,8 +55,8 @@ class Request:
         The given cells as they came, which tokens may stand for inexactly.
     limits : dict of {name: (low, high)}
         Ranges, in the column's numbers.
-    choices : dict of {name: ndarray}
-        Sets, in the column's numbers.
+    choices : dict of {name: Series}
+        Sets of numbers or times, the cells as they were given.
     alike : bool
         Whether the same is asked of every row.
     constraints : list of Constraint
@@ -69,7 +69,7 @@ class Request:
     allowed: dict[int, Mask] = field(default_factory=dict)
     cells: pd.DataFrame | None = None
     limits: dict[Hashable, tuple[Any, Any]] = field(default_factory=dict)
-    choices: dict[Hashable, npt.NDArray[Any]] = field(default_factory=dict)
+    choices: dict[Hashable, pd.Series] = field(default_factory=dict)
     alike: bool = True
     constraints: list[Constraint] = field(default_factory=list)
 
@@ -103,11 +103,13 @@ class Request:
         for name, (low, high) in self.limits.items():
             column = tokenizer.schema_[name]
             drawn, missing = column.to_numbers(frame[name])
+            codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
+            if isinstance(codec, Quantiles):
+                drawn = codec.within(drawn, low, high)
             frame[name] = column.from_numbers(np.clip(drawn, low, high), missing)
         for name, choices in self.choices.items():
-            column = tokenizer.schema_[name]
-            drawn, missing = column.to_numbers(frame[name])
-            frame[name] = column.from_numbers(choices[nearest(choices, drawn)], missing)
+            codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
+            frame[name] = _chosen(codec, frame[name], choices)
         if self.cells is not None:
             for name in self.cells.columns:
                 codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
@@ -147,7 +149,11 @@ def check_cells(conditions: Any, n_samples: int, tokenizer: TableTokenizer) -> p
             f"{n_samples}."
         )
     _check_names(frame.columns, tokenizer)
-    return frame
+    twice = frame.columns[frame.columns.duplicated()].unique().tolist()
+    if twice:
+        raise ValueError(f"conditions must name each column once; repeated are {twice}.")
+    cells = {name: as_cells(tokenizer.schema_[name], frame[name]) for name in frame.columns}
+    return pd.DataFrame(cells, columns=frame.columns)
 
 
 def parse_conditions(
@@ -305,10 +311,10 @@ def _request(
         codec, column = tokenizer.codecs_[number], tokenizer.schema_[name]
         if isinstance(value, tuple):
             request.allowed[number] = _range(codec, column, value, request)
-        elif isinstance(value, list | set | frozenset | np.ndarray | pd.Index | pd.Series):
+        elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
             request.allowed[number] = _set(codec, column, list(value), request)
         else:
-            cell = pd.Series([value], dtype=object)
+            cell = as_cells(column, pd.Series([value], dtype=object))
             given.add(number)
             tokens[0, tokenizer.digits(name)] = _encode(codec, column, cell)[0]
             cells[name] = pd.concat([cell] * max(len(rows), 1), ignore_index=True)
@@ -331,7 +337,10 @@ def _split(
         raise ValueError(
             f"conditions[{name!r}] must hold at least one positive share; got {shares!r}."
         )
-    edges = np.round(np.cumsum(weights) / weights.sum() * len(request.rows)).astype(int)
+    # Rounded at random: of few rows each value gets its share on average.
+    exact = np.cumsum(weights) / weights.sum() * len(request.rows)
+    edges = np.floor(exact.round(9) + random.random()).astype(int).clip(max=len(request.rows))
+    edges[-1] = len(request.rows)
     shuffled = random.permutation(len(request.rows))
     parts = []
     for value, start, stop in zip(shares, [0, *edges[:-1]], edges, strict=True):
@@ -372,7 +381,10 @@ def _share(name: Hashable, value: Any, share: Any) -> float:
 def _encode(codec: Codec, column: Column, cells: pd.Series) -> npt.NDArray[np.int64]:
     """Give the tokens of cells, or say which of them no row can have."""
     _check_bounds(column, cells[cells.notna()])
-    ids = codec.encode(cells)
+    try:
+        ids = codec.encode(cells)
+    except TypeError as error:
+        raise ValueError(f"conditions[{column.name!r}] holds what is no cell: {error}.") from error
     if (ids < 0).any():
         value = cells.iloc[int((ids[:, 0] < 0).argmax())]
         what = "has no missing cells" if pd.isna(value) is True else f"never holds {value!r}"
@@ -408,7 +420,7 @@ def _range(codec: Codec, column: Column, value: tuple[Any, ...], request: Reques
             f"conditions[{column.name!r}] must be a range (low, high), ends of None open; got "
             f"{value!r}. A set of values is a list."
         )
-    low, high = value
+    low, high = (None if pd.api.types.is_scalar(end) and pd.isna(end) else end for end in value)
     mask = _all_tokens(codec)
     if codec.has_missing:
         mask[codec.missing] = False
@@ -423,6 +435,7 @@ def _range(codec: Codec, column: Column, value: tuple[Any, ...], request: Reques
         inside = mask & np.isfinite(places)
         for end, below in ((low, True), (high, False)):
             if end is not None:
+                end = _seen(codec, column, end, below)
                 ids = _encode(codec, column, pd.Series([end], dtype=object))[0]
                 place = places[tuple(ids) if len(ids) == 2 else (ids[0], 0)]
                 inside &= places >= place - 1e-12 if below else places <= place + 1e-12
@@ -434,6 +447,22 @@ def _range(codec: Codec, column: Column, value: tuple[Any, ...], request: Reques
     if not inside.any():
         raise ValueError(_empty(column, value))
     return inside
+
+
+def _seen(codec: Codec, column: Column, end: Any, below: bool) -> Any:
+    """Give an end of a range of ordered categories as one that was seen, inside the range."""
+    if not isinstance(column.dtype, pd.CategoricalDtype) or end not in column.dtype.categories:
+        return end
+    assert isinstance(codec, Categories)
+    categories = column.dtype.categories
+    places = np.sort(categories.get_indexer(pd.Index(codec.values)))
+    place = int(categories.get_indexer(pd.Index([end]))[0])
+    inside = places[places >= place][:1] if below else places[places <= place][-1:]
+    if len(inside) == 0:
+        raise ValueError(
+            f"conditions[{column.name!r}] is impossible: no cell lies beyond {end!r} in fit."
+        )
+    return categories[inside[0]]
 
 
 def _empty(column: Column, value: Any) -> str:
@@ -448,7 +477,9 @@ def _end(column: Column, end: Any, is_low: bool) -> Any:
     if column.bounds is None:
         return 0
     bound = column.bounds[0 if is_low else 1]
-    end = bound if end is None else _as_time(column, end)
+    if isinstance(bound, str):
+        return _end_of_strings(column, bound if end is None else str(end), is_low)
+    end = bound if end is None else as_time(column, end)
     try:
         beyond = end < bound if is_low else end > bound
     except TypeError as error:
@@ -471,17 +502,22 @@ def _end(column: Column, end: Any, is_low: bool) -> Any:
     return number[0]
 
 
-def _as_time(column: Column, end: Any) -> Any:
-    if column.kind == "datetime" and isinstance(end, str | datetime.date | np.datetime64):
-        bound = column.bounds[0] if column.bounds is not None else None
-        if isinstance(bound, pd.Timestamp):
-            time = pd.Timestamp(end)
-            return time.tz_localize(bound.tz) if bound.tz and time.tz is None else time
-        if isinstance(bound, datetime.date) and isinstance(end, str):
-            return datetime.date.fromisoformat(end)
-    if column.kind == "timedelta" and isinstance(end, str | np.timedelta64):
-        return pd.Timedelta(end)
-    return end
+def _end_of_strings(column: Column, end: str, is_low: bool) -> Any:
+    """Give an end of a range of numbers or dates that are stored as strings."""
+    cells = pd.Series([*column.bounds, end] if column.bounds else [end], dtype=object)
+    raw, _ = column.read(cells)
+    inside = np.clip(raw[-1:], raw[0], raw[1])
+    if column.grid is None:
+        return inside[0] if (raw[-1] <= raw[1] if is_low else raw[-1] >= raw[0]) else raw[-1]
+    number = column.grid.index(inside)[0]
+    nearest_raw = column.grid.raw(np.array([number]))[0]
+    if raw[-1] > raw[1] if is_low else raw[-1] < raw[0]:  # beyond the other end
+        return number + np.uint64(1) if is_low else int(number) - 1
+    if is_low and nearest_raw < raw[-1]:
+        return number + np.uint64(1)
+    if not is_low and nearest_raw > raw[-1]:
+        return int(number) - 1
+    return number
 
 
 def _between(codec: Codec, low: Any, high: Any, mask: Mask) -> Mask:
@@ -516,14 +552,31 @@ def _set(codec: Codec, column: Column, values: list[Any], request: Request) -> M
             f"conditions[{column.name!r}] must be one value: the column is taken for "
             f"{column.kind}, whose values are drawn anew."
         )
-    ids = _encode(codec, column, pd.Series(values, dtype=object))
+    cells = as_cells(column, pd.Series(values, dtype=object))
+    ids = _encode(codec, column, cells)
     mask = np.zeros_like(_all_tokens(codec))
     mask[ids[:, 0], ids[:, 1] if ids.shape[1] == 2 else 0] = True
     if column.has_numbers:
-        present = pd.Series([v for v in values if pd.isna(v) is not True], dtype=object)
+        present = cells[cells.notna()].drop_duplicates(ignore_index=True)
         if len(present):
-            request.choices[column.name] = np.unique(column.to_numbers(present)[0])
+            request.choices[column.name] = present
     return mask
+
+
+def _chosen(codec: Codec, drawn: pd.Series, choices: pd.Series) -> pd.Series:
+    """Put cells of a set where their tokens were drawn; those that share a token take turns."""
+    keys, of_drawn = (
+        codec.encode(cells) @ np.array([1 << 32, 1])[: len(codec.sizes)]
+        for cells in (choices, drawn)
+    )
+    order = np.argsort(keys, kind="stable")
+    start, stop = (np.searchsorted(keys[order], of_drawn, side) for side in ("left", "right"))
+    # A number that was rounded out of its cell is of the one beside it.
+    turn = np.arange(len(drawn)) % np.maximum(stop - start, 1)
+    places = order[np.minimum(start + turn, len(order) - 1)]
+    cells = pd.Series(choices.to_numpy(dtype=object)[places], index=drawn.index, dtype=object)
+    there = drawn.notna()
+    return _as_dtype(cells.where(there, drawn.astype(object)), drawn.dtype)
 
 
 def _places(codec: Codec) -> npt.NDArray[np.float64]:

@@ -130,12 +130,18 @@ def check_lengths(n_rows: int, n_targets: int) -> None:
 def filled_cells(cells: pd.Series, drawn: pd.Series, missing: npt.NDArray[np.bool_]) -> pd.Series:
     """Put drawn cells where cells are missing, in the fitted dtype where it takes them all."""
     both = cells.astype(object).where(~missing, drawn.astype(object))
-    for dtype in (drawn.dtype, cells.dtype):
+    dtypes: list[Any] = [drawn.dtype, cells.dtype]
+    if all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes):
+        known, more = (dtype.categories for dtype in dtypes)
+        dtypes.append(pd.CategoricalDtype([*known, *more.difference(known, sort=False)]))
+    for dtype in dtypes:
         try:
             result = both.astype(dtype)
         except (TypeError, ValueError):
             continue
-        kept = result.astype(object)[~missing]
-        if kept.eq(cells.astype(object)[~missing]).all():
+        back = result.astype(object)
+        # A category that a dtype does not know would be missing again.
+        lost = back.isna() & both.notna()
+        if not lost.any() and back[~missing].eq(cells.astype(object)[~missing]).all():
             return result
     return both

@@ -149,8 +149,9 @@ class QuestionsMixin:
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If `target` is unknown, an identifier or text, or there is no other column.
+            If `target` is unknown, an identifier or text, or had no values.
         """
+        _check_statistic(statistic)
         frame, number = self._check_target(X, target)
         codec, column = self._tokenizer.codecs_[number], self.schema_.columns[number]
         values, absent = cell_values(codec)
@@ -160,7 +161,6 @@ class QuestionsMixin:
             for rows, probabilities in parts:
                 best[rows] = probabilities.argmax(1)
             return np.asarray(values.iloc[best])
-        _check_statistic(statistic)
         is_time = column.kind != "numeric"
         cells = column.to_numbers(values)[0] if is_time else values.astype(object)
         numbers = np.where(absent, 0.0, cells).astype(np.float64)
@@ -191,16 +191,23 @@ class QuestionsMixin:
             of the fit, `precision_`.
         """
         frame, number = self._check_target(X, target)
+        column = self.schema_.columns[number]
         values, absent = cell_values(self._tokenizer.codecs_[number])
         table = np.empty((len(frame), int((~absent).sum())))
         parts = self._distributions(frame, number)
         for rows, probabilities in parts:
             table[rows] = probabilities[:, ~absent]
         index = X.index if isinstance(X, pd.DataFrame) else None
-        names = pd.Index(values[~absent].astype(object), name=target)
-        result = pd.DataFrame(table, columns=names, index=index)
+        # Several cells may stand for one number.
+        codes, names = pd.factorize(values[~absent].astype(object))
+        if len(names) < len(codes):
+            table = table @ np.eye(len(names))[codes]
+        result = pd.DataFrame(table, columns=pd.Index(names, name=column.name), index=index)
         try:
-            places = np.argsort(names.to_numpy(), kind="stable")
+            ranks: Any = names
+            if isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.ordered:
+                ranks = column.dtype.categories.get_indexer(pd.Index(names))
+            places = np.argsort(np.asarray(ranks), kind="stable")
         except TypeError:  # values without an order among them
             return result
         return result.iloc[:, places]
@@ -423,9 +430,9 @@ class QuestionsMixin:
         """Give the columns that predict, and the number of the one that is predicted."""
         check_is_fitted(self, "model_")
         names = self.schema_.names
-        if target is None:
-            X = self._check_columns(X)
-            target = names[-1]
+        target = names[-1] if target is None else target
+        if not isinstance(target, Hashable):
+            raise ValueError(f"target must be the name of a column; got {target!r}.")
         number = self.schema_.position(target)
         if self.schema_.columns[number].kind in ("identifier", "text"):
             raise ValueError(
@@ -522,8 +529,10 @@ def _check_choice(name: str, value: Any, choices: tuple[str, ...], method: str) 
 def _check_statistic(statistic: Any) -> None:
     levels = np.atleast_1d(np.asarray(statistic, dtype=object))
     known = isinstance(statistic, str) and statistic in ("mean", "median")
-    if not known and not all(
-        isinstance(level, Real) and 0.0 < float(level) < 1.0 for level in levels
+    if not known and (
+        len(levels) == 0
+        or levels.ndim > 1
+        or not all(isinstance(level, Real) and 0.0 < float(level) < 1.0 for level in levels)
     ):
         raise ValueError(
             "The 'statistic' parameter of predict must be 'mean', 'median', or quantiles in "

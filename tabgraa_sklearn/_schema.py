@@ -370,8 +370,8 @@ def _warn(name: Hashable, what: str, other: str | None) -> None:
     change = (
         f"Pass column_kinds={{{name!r}: {other!r}}} to change this."
         if other
-        else "No other kind is possible for its dtype (column_kinds); convert or drop it if this "
-        "is not wanted."
+        else "No other kind is possible for its dtype (column_kinds); convert it (to str, for new "
+        "values that look alike) or drop it if this is not wanted."
     )
     warnings.warn(
         f"Column {name!r} {what}. {change}", ColumnKindWarning, stacklevel=_level_of_caller()

@@ -178,6 +178,11 @@ class Inequality(Constraint):
                 raise ValueError(
                     f"constraints: {self!r} names {name!r}, which holds no numbers or times."
                 )
+            if tokenizer.schema_[name].cells.form == "string":
+                raise ValueError(
+                    f"constraints: {self!r} compares {name!r}, which is stored as strings; convert "
+                    "it to numbers or dates before fit."
+                )
             ends.append(token_ends(tokenizer.codecs_[number]))
         (least, _), (_, most) = ends
         empty = least.isna().to_numpy()[:, None] | most.isna().to_numpy()[None, :]

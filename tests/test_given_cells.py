@@ -1,0 +1,190 @@
+"""Cells as users write them: exact, of the column's type, or refused by name."""
+
+import datetime as dt
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+@pytest.fixture(scope="module")
+def table():
+    random = np.random.default_rng(0)
+    n = 300
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 90, n), "D")
+    return pd.DataFrame(
+        {
+            "age": random.integers(18, 80, n),
+            "tens": random.choice([10, 20, 30], n),
+            "day": days.date,
+            "stamp": days.tz_localize("Europe/Rome"),
+            "cost": [Decimal(int(cents)).scaleb(-2) for cents in random.integers(100, 900, n)],
+            "text": random.choice(["5", "30", "90", "120"], n),
+            "size": pd.Categorical(
+                random.choice(["s", "m", "xl"], n), ["s", "m", "l", "xl"], ordered=True
+            ),
+            "lasted": pd.to_timedelta(random.integers(1, 50, n), "min"),
+            "weight": random.lognormal(3, 1, n),
+            "kind": pd.Categorical(random.choice(["a", "b", "c"], n)),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tiny, table):
+    return tiny(n_rounds=0, column_kinds={"text": "numeric"}).fit(table)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "wanted"),
+    [
+        ("age", 40.0, 40),
+        ("day", "2020-01-10", dt.date(2020, 1, 10)),
+        ("day", pd.Timestamp("2020-01-10"), dt.date(2020, 1, 10)),
+        ("stamp", "2020-01-10", pd.Timestamp("2020-01-10", tz="Europe/Rome")),
+        ("stamp", pd.Timestamp("2020-01-10"), pd.Timestamp("2020-01-10", tz="Europe/Rome")),
+        ("cost", 5.5, Decimal("5.5")),
+        ("cost", Decimal("5.505"), Decimal("5.505")),
+        ("text", 30, "30"),
+        ("lasted", "7min", pd.Timedelta(7, "min")),
+        ("weight", 12.3456789, 12.3456789),
+        ("tens", 24, 24),
+    ],
+)
+def test_a_given_cell_is_exact_and_of_the_columns_type(model, table, name, given, wanted):
+    asked = [{name: given}, pd.DataFrame({name: pd.Series([given, None], dtype=object)})]
+    for conditions in [*asked, {name: [given]}]:
+        rows = model.sample(2, conditions=conditions, random_state=0)
+        assert rows.dtypes.equals(table.dtypes)
+        assert rows[name].iloc[0] == wanted
+        assert type(rows[name].iloc[0]) is type(table[name].iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("age", 40.5),
+        ("age", "forty"),
+        ("day", "someday"),
+        ("day", "2020-01-10 12:00"),
+        ("stamp", "someday"),
+        ("cost", "dear"),
+        ("lasted", "foo"),
+        ("text", "many"),
+        ("kind", ["a", ["b"]]),
+    ],
+)
+def test_what_is_no_cell_is_refused_by_name(model, name, given):
+    with pytest.raises(ValueError, match=f"'{name}'"):
+        model.sample(2, conditions={name: given})
+    if not isinstance(given, list):
+        with pytest.raises(ValueError, match=f"'{name}'"):
+            model.sample(conditions=pd.DataFrame({name: [given]}))
+
+
+def test_an_array_of_integers_takes_no_fractions(tiny):
+    model = tiny().fit(np.random.default_rng(0).integers(0, 5, (100, 3)))
+    with pytest.raises(ValueError, match=r"conditions\[0\].*10.5 is no cell"):
+        model.sample(2, conditions={0: 10.5})
+
+
+def test_sets_hold_what_was_asked_for(model):
+    assert set(model.sample(200, conditions={"tens": [25, 30]})["tens"]) <= {25, 30}
+    ages = model.sample(400, conditions={"tens": [19, 21]}, random_state=0)["tens"]
+    assert ages.value_counts().to_dict() == {19: 200, 21: 200}  # both stand nearest to 20
+    for values in ({"a": 0, "b": 0}.keys(), pd.Categorical(["a", "b"]), (k for k in "ab")):
+        assert set(model.sample(100, conditions={"kind": values})["kind"]) == {"a", "b"}
+
+
+def test_ends_of_ranges_may_be_missing_strings_or_unseen(model, table):
+    for end in (np.nan, pd.NaT, None):
+        assert model.sample(50, conditions={"age": (end, 40)})["age"].max() <= 40
+        assert model.sample(50, conditions={"stamp": (None, end)})["stamp"].notna().all()
+    assert set(model.sample(80, conditions={"text": ("30", "90")})["text"]) <= {"30", "90"}
+    assert set(model.sample(80, conditions={"text": (100, None)})["text"]) == {"120"}
+    assert set(model.sample(80, conditions={"size": ("l", None)})["size"]) == {"xl"}
+    assert set(model.sample(80, conditions={"size": (None, "l")})["size"]) == {"s", "m"}
+    for name, ends in (("day", ("someday", None)), ("lasted", (None, "foo"))):
+        with pytest.raises(ValueError, match=f"'{name}'"):
+            model.sample(2, conditions={name: ends})
+
+
+def test_a_narrow_range_heaps_nothing_on_its_ends(model):
+    weights = model.sample(1000, conditions={"weight": (20.0, 20.05)}, random_state=0)["weight"]
+    assert weights.between(20.0, 20.05).all()
+    assert weights.isin([20.0, 20.05]).mean() < 0.01
+    assert np.histogram(weights, 4, (20.0, 20.05))[0].min() > 150
+
+
+def test_repeated_columns_are_named(model):
+    asked = pd.DataFrame([[20, 30]], columns=["age", "age"])
+    with pytest.raises(ValueError, match="age"):
+        model.sample(conditions=asked)
+
+
+def test_shares_of_one_row_are_met_on_average(model):
+    kinds = [
+        model.sample(1, conditions={"kind": {"a": 0.5, "b": 0.5}}, random_state=seed)["kind"][0]
+        for seed in range(16)
+    ]
+    assert set(kinds) == {"a", "b"}
+
+
+def test_strings_are_no_sides_of_an_inequality(model):
+    from tabgraa_sklearn.constraints import Inequality
+
+    with pytest.raises(ValueError, match="'text', which is stored as strings"):
+        model.sample(5, constraints=[Inequality("text", "age")])
+
+
+def test_unseen_categories_keep_their_gaps_filled(model, table):
+    holes = table.head(4).assign(kind=pd.Categorical(["z", None, None, None], categories=["z"]))
+    filled = model.impute(holes, random_state=0)["kind"]
+    assert filled.iloc[0] == "z"
+    assert filled.notna().all()
+
+
+def test_predictions_of_many_cells_of_a_number_are_one_column(tiny):
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"many": random.integers(0, 300, 2000), "other": random.integers(0, 3, 2000)}
+    )
+    model = tiny().fit(table)
+    chances = model.predict_proba(table.head(3), "many")
+    assert chances.columns.is_unique
+    assert chances.columns.is_monotonic_increasing
+    np.testing.assert_allclose(chances.sum(axis=1), 1.0)
+
+
+def test_predictions_by_default_are_of_the_last_column(model, table):
+    without = table.drop(columns="kind")
+    assert list(model.predict(without)) == list(model.predict(table))
+    sizes = model.predict_proba(table.head(2), "size").columns
+    assert list(sizes) == ["s", "m", "xl"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"statistic": []}, "'statistic' parameter of predict"),
+        ({"statistic": "nonsense", "target": "kind"}, "'statistic' parameter of predict"),
+        ({"target": ["kind"]}, "target must be the name of a column"),
+    ],
+)
+def test_wrong_questions_are_named(model, table, settings, words):
+    with pytest.raises(ValueError, match=words):
+        model.predict(table.head(2), **settings)
+
+
+def test_three_hundred_columns(tiny):
+    from tabgraa_sklearn import TabGRAASynthesizer
+
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.integers(0, 9, (50, 300))).add_prefix("x")
+    model = TabGRAASynthesizer(max_epochs=1, random_state=0).fit(table)
+    rows = model.sample(20, conditions={"x7": 3}, random_state=0)
+    assert rows.shape == (20, 300)
+    assert (rows["x7"] == 3).all()
+    assert rows.dtypes.equals(table.dtypes)
+    assert np.isfinite(model.score_samples(table.head(5))).all()
