@@ -1,0 +1,78 @@
+"""What the benchmarks share: result files, their rendering, and slopes of growth."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="no benchmarks beside the tests")
+
+
+@pytest.fixture
+def module(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    names = {path.stem for path in FOLDER.glob("*.py")}
+
+    yield importlib.import_module
+    for name in names & set(sys.modules):
+        del sys.modules[name]
+
+
+def line(seed, value, outcome="done"):
+    return {"table": "adult", "seed": str(seed), "repeats": 1, "value": value, "outcome": outcome}
+
+
+def test_a_repeated_run_takes_the_place_of_the_earlier_one(module, tmp_path):
+    results = module("results")
+    file = tmp_path / "figures.csv"
+    for seed, value in ((0, 1.0), (1, 2.0), (0, 4.0)):
+        stored = results.store(file, [line(seed, value)], key=["table"])
+    values = stored.set_index("seed")["value"]
+    assert values.to_dict() == pytest.approx({"1": 2.0, "0": 4.0, "mean": 3.0, "sd": 2**0.5})
+    assert (stored["repeats"] == 2).all()
+    pd.testing.assert_frame_equal(pd.read_csv(file, dtype={"seed": str}), stored)
+
+
+def test_only_what_was_done_is_summarised(module, tmp_path):
+    results = module("results")
+    rows = [line(0, 1.0), line(1, 3.0), line(2, np.nan, "not done in 300 s")]
+    stored = results.store(tmp_path / "figures.csv", rows, key=["table"]).set_index("seed")
+    assert stored.loc["mean", "value"] == 2.0
+    assert stored.loc["mean", "outcome"] == "2 of 3 done"
+    assert stored.loc["mean", "repeats"] == 2
+    failed = [line(seed, np.nan, "failed") for seed in (0, 1)]
+    stored = results.store(tmp_path / "others.csv", failed, key=["table"])
+    assert list(stored["seed"]) == ["0", "1"]
+
+
+def test_cells_of_a_rendered_table_stay_in_their_columns(module):
+    render = module("render")
+    assert render.plain("a | b") == r"a \| b"
+    assert render.plain(float("nan")) == ""
+    assert render.plain(12345.6) == "12,346"
+
+
+def test_the_rendered_page_is_that_of_the_results(module):
+    render = module("render")
+    assert render.OUT.read_text(encoding="utf-8") == render.rendered()
+
+
+def test_slopes_are_exponents_of_growth(module):
+    scaling = module("scaling")
+    sizes = np.array([1e3, 1e4, 1e5, 1e6])
+    growth = {"epoch_seconds": sizes, "fit_seconds": sizes**1.5, "sample_seconds": sizes**0.5}
+    stored = pd.DataFrame({"axis": "rows", "rows": sizes, "seed": "0", "memory_mb": 1.0, **growth})
+    found = scaling.slopes(stored).set_index("figure")
+    wanted = {"epoch_seconds": 1.0, "fit_seconds": 1.5, "sample_seconds": 0.5, "memory_mb": 0.0}
+    assert found["slope"].to_dict() == pytest.approx(wanted, abs=1e-9)
+    assert list(found["at_most_linear"]) == [True, False, True, True]
+
+
+def test_only_one_column_has_the_many_categories(module):
+    table = module("scaling").make_table(5000, 4, 1000, seed=0)
+    assert table["label_1"].nunique() > 900
+    assert table["label_3"].nunique() == 20
