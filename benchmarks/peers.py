@@ -214,10 +214,10 @@ def draw(stored: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(4.6 * max(done["table"].nunique(), 1), 3.8), layout="constrained")
     for number, (name, group) in enumerate(done.groupby("table", sort=False)):
         axes = figure.add_subplot(1, done["table"].nunique(), number + 1)
-        points = group.groupby("synthesizer", sort=False)[["fit_seconds", "c2st_xgboost"]].mean()
-        for system, point in points.iterrows():
+        by = group.groupby(["synthesizer", "accelerator"], sort=False)
+        for (system, on), point in by[["fit_seconds", "c2st_xgboost"]].mean().iterrows():
             colour = "#e07a3f" if str(system).startswith(workers.OURS) else "#3d5a80"
-            axes.scatter(*point, color=colour)
+            axes.scatter(*point, color=colour, marker="o" if on == "none" else "^")
             name_of = f"{system} *" if system in NOTES else str(system)
             axes.annotate(name_of, point, fontsize=7, xytext=(4, 4), textcoords="offset points")
         axes.set_xscale("log")

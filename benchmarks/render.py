@@ -120,6 +120,8 @@ def spread(figures: pd.Series, digits: int) -> str:
 
 def plain(cell: object) -> str:
     """Format a cell of a plain table."""
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
     if isinstance(cell, float):
         if math.isnan(cell):
             return ""

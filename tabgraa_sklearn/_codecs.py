@@ -255,12 +255,22 @@ class Quantiles(Codec):
         scaled, ends = (
             self._scaled(part) for part in (numbers, np.array([low, high], numbers.dtype))
         )
+        scaled_low, scaled_high = ends
         ranks, first, last = self.rank(scaled), *self.rank(ends)
         cells = np.minimum((ranks * n_cells).astype(np.int64), n_cells - 1)
         start, stop = np.maximum(cells / n_cells, first), np.minimum((cells + 1) / n_cells, last)
         cut = (start > cells / n_cells) | (stop < (cells + 1) / n_cells)
         cut &= (stop >= start) & ~np.isin(scaled, self.atoms)
-        moved = self.unrank(start + (ranks * n_cells - cells) * (stop - start))
+        share = ranks * n_cells - cells
+        # Extremes are drawn for many of the rows at an end; outside of the range they are as good
+        # as any number of its outermost cell.
+        for end, bound in ((self.x_knots[0], first), (self.x_knots[-1], last)):
+            away = (scaled == end) & ((scaled < scaled_low) | (scaled > scaled_high))
+            cell = min(int(bound * n_cells), n_cells - 1)
+            start[away], stop[away] = max(cell / n_cells, first), min((cell + 1) / n_cells, last)
+            share[away] = (np.arange(away.sum()) + 0.5) / max(away.sum(), 1)
+            cut |= away
+        moved = self.unrank(start + share * (stop - start))
         result = np.where(cut, moved, scaled)
         return result if self.factor == 1.0 else result / self.factor
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import numbers
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ._codecs import Categories, Codec, FreshValues, NumberValues, Quantiles
+from ._cells import DateStringCells, DecimalCells
+from ._codecs import Categories, Codec, FreshValues, NumberValues, Quantiles, nearest
 from ._drawing import Wanted
 from ._frames import to_frame
 from ._given_cells import as_cells, as_time
@@ -57,6 +60,8 @@ class Request:
         Ranges, in the column's numbers.
     choices : dict of {name: Series}
         Sets of numbers or times, the cells as they were given.
+    turn : int
+        Which of the values of a set that share a token comes first.
     alike : bool
         Whether the same is asked of every row.
     constraints : list of Constraint
@@ -70,6 +75,7 @@ class Request:
     cells: pd.DataFrame | None = None
     limits: dict[Hashable, tuple[Any, Any]] = field(default_factory=dict)
     choices: dict[Hashable, pd.Series] = field(default_factory=dict)
+    turn: int = 0
     alike: bool = True
     constraints: list[Constraint] = field(default_factory=list)
 
@@ -109,7 +115,7 @@ class Request:
             frame[name] = column.from_numbers(np.clip(drawn, low, high), missing)
         for name, choices in self.choices.items():
             codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
-            frame[name] = _chosen(codec, frame[name], choices)
+            frame[name] = _chosen(codec, frame[name], choices, self.turn)
         if self.cells is not None:
             for name in self.cells.columns:
                 codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
@@ -172,6 +178,7 @@ def parse_conditions(
     base = _request(plain, np.arange(n_samples), tokenizer)
     requests = [base]
     random = np.random.default_rng([seed, 2])
+    base.turn = int(random.integers(1 << 31))
     for name, shares in shared.items():
         requests = [
             part
@@ -364,6 +371,7 @@ def _split(
                 pd.concat(cells, axis=1) if cells else None,
                 {**request.limits, **one.limits},
                 {**request.choices, **one.choices},
+                request.turn,
             )
         )
     return parts
@@ -478,8 +486,10 @@ def _end(column: Column, end: Any, is_low: bool) -> Any:
         return 0
     bound = column.bounds[0 if is_low else 1]
     if isinstance(bound, str):
-        return _end_of_strings(column, bound if end is None else str(end), is_low)
+        return _end_of_strings(column, bound if end is None else end, is_low)
     end = bound if end is None else as_time(column, end)
+    if isinstance(column.cells, DecimalCells) and isinstance(end, float):
+        end = Decimal(str(end))
     try:
         beyond = end < bound if is_low else end > bound
     except TypeError as error:
@@ -502,22 +512,28 @@ def _end(column: Column, end: Any, is_low: bool) -> Any:
     return number[0]
 
 
-def _end_of_strings(column: Column, end: str, is_low: bool) -> Any:
+def _end_of_strings(column: Column, end: Any, is_low: bool) -> Any:
     """Give an end of a range of numbers or dates that are stored as strings."""
-    cells = pd.Series([*column.bounds, end] if column.bounds else [end], dtype=object)
-    raw, _ = column.read(cells)
-    inside = np.clip(raw[-1:], raw[0], raw[1])
-    if column.grid is None:
-        return inside[0] if (raw[-1] <= raw[1] if is_low else raw[-1] >= raw[0]) else raw[-1]
-    number = column.grid.index(inside)[0]
-    nearest_raw = column.grid.raw(np.array([number]))[0]
-    if raw[-1] > raw[1] if is_low else raw[-1] < raw[0]:  # beyond the other end
-        return number + np.uint64(1) if is_low else int(number) - 1
-    if is_low and nearest_raw < raw[-1]:
-        return number + np.uint64(1)
-    if not is_low and nearest_raw > raw[-1]:
-        return int(number) - 1
-    return number
+    cells = column.cells
+    if isinstance(cells, DateStringCells) and isinstance(end, datetime.date | np.datetime64):
+        end = pd.Timestamp(end).strftime(cells.text_format)
+    assert column.bounds is not None
+
+    def value(cell: Any) -> Any:
+        """Of a number what it is, of a date its raw number."""
+        if isinstance(cells, DateStringCells):
+            return int(column.read(pd.Series([cell], dtype=object))[0][0])
+        column.read(pd.Series([str(cell)], dtype=object))  # raises where it is none
+        return float(cell)
+
+    low, high, wanted = (value(cell) for cell in (*column.bounds, end))
+    inside = column.bounds[0] if wanted < low else column.bounds[1] if wanted > high else str(end)
+    number = column.to_numbers(pd.Series([inside], dtype=object))[0]
+    found = value(column.from_numbers(number, np.zeros(1, dtype=bool)).iloc[0])
+    # Beyond an end of the column there is nothing, else the next number inside the range.
+    if is_low:
+        return number[0] + np.uint64(1) if found < wanted and column.grid else number[0]
+    return int(number[0]) - 1 if found > wanted and column.grid else number[0]
 
 
 def _between(codec: Codec, low: Any, high: Any, mask: Mask) -> Mask:
@@ -563,7 +579,7 @@ def _set(codec: Codec, column: Column, values: list[Any], request: Request) -> M
     return mask
 
 
-def _chosen(codec: Codec, drawn: pd.Series, choices: pd.Series) -> pd.Series:
+def _chosen(codec: Codec, drawn: pd.Series, choices: pd.Series, turn: int) -> pd.Series:
     """Put cells of a set where their tokens were drawn; those that share a token take turns."""
     keys, of_drawn = (
         codec.encode(cells) @ np.array([1 << 32, 1])[: len(codec.sizes)]
@@ -571,9 +587,15 @@ def _chosen(codec: Codec, drawn: pd.Series, choices: pd.Series) -> pd.Series:
     )
     order = np.argsort(keys, kind="stable")
     start, stop = (np.searchsorted(keys[order], of_drawn, side) for side in ("left", "right"))
-    # A number that was rounded out of its cell is of the one beside it.
-    turn = np.arange(len(drawn)) % np.maximum(stop - start, 1)
-    places = order[np.minimum(start + turn, len(order) - 1)]
+    turns = (turn + np.arange(len(drawn))) % np.maximum(stop - start, 1)
+    places = order[np.minimum(start + turns, len(order) - 1)]
+    astray = start == stop  # rounded out of their cells
+    if astray.any():
+        numbers_, of_astray = (
+            codec.column.to_numbers(part)[0] for part in (choices, drawn[astray])
+        )
+        rising = np.argsort(numbers_, kind="stable")
+        places[astray] = rising[nearest(numbers_[rising], of_astray)]
     cells = pd.Series(choices.to_numpy(dtype=object)[places], index=drawn.index, dtype=object)
     there = drawn.notna()
     return _as_dtype(cells.where(there, drawn.astype(object)), drawn.dtype)

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ._cells import DecimalCells, IntegerCells, NumberCells, TimeCells, WholeFloatCells
+from ._cells import (
+    DecimalCells,
+    IntegerCells,
+    NumberCells,
+    TimeCells,
+    WholeFloatCells,
+    plain_dtype,
+)
 from ._schema import Column
 
 __all__ = ["as_cells", "as_time"]
@@ -43,16 +50,15 @@ def as_cells(column: Column, cells: pd.Series) -> pd.Series:
     if isinstance(reader, TimeCells):
         result[there] = [as_time(column, cell) for cell in result[there]]
     if isinstance(reader, DecimalCells):
-        try:
-            decimals = [
-                cell if isinstance(cell, Decimal) else Decimal(str(cell)) for cell in result[there]
-            ]
-        except InvalidOperation as error:
-            raise _no_cell(column, result[there].iloc[0]) from error
+        decimals = [_decimal(column, cell) for cell in result[there]]
         result[there] = pd.Series(decimals, index=result.index[there], dtype=object)
         return result
     if reader.form == "float" and not isinstance(reader, WholeFloatCells):
         column.read(result)  # raises where they are none
+        narrow = plain_dtype(column.dtype)
+        if narrow in (np.float32, np.float16):
+            floats = result[there].astype(np.float64).astype(narrow)
+            result[there] = pd.Series(list(floats), index=floats.index, dtype=object)
         return result
     return _exact(column, result, there)
 
@@ -79,6 +85,13 @@ def _exact(column: Column, cells: pd.Series, there: Any) -> pd.Series:
     return cells
 
 
+def _decimal(column: Column, cell: Any) -> Decimal:
+    try:
+        return cell if isinstance(cell, Decimal) else Decimal(str(cell))
+    except InvalidOperation as error:
+        raise _no_cell(column, cell) from error
+
+
 def _no_cell(column: Column, cell: Any) -> ValueError:
     return ValueError(
         f"conditions[{column.name!r}] is impossible: {cell!r} is no cell of dtype {column.dtype}."
@@ -100,13 +113,15 @@ def as_time(column: Column, cell: Any) -> Any:
                 time = pd.Timestamp(cell)
                 return time.tz_localize(bound.tz) if bound.tz and time.tz is None else time
             if isinstance(bound, datetime.datetime):
-                return pd.Timestamp(cell).to_pydatetime()
+                time = pd.Timestamp(cell)
+                zone = bound.tzinfo if time.tz is None else None
+                return (time.tz_localize(zone) if zone else time).to_pydatetime()
             if isinstance(bound, datetime.date):
                 time = pd.Timestamp(cell)
                 return time.date() if time == time.normalize() else time
         if column.kind == "timedelta" and isinstance(cell, str | np.timedelta64):
             return pd.Timedelta(cell)
-    except ValueError as error:
+    except Exception as error:  # pytz has errors of its own, of times that summer time skips
         raise ValueError(
             f"conditions[{column.name!r}] must hold cells of dtype {column.dtype}; got {cell!r}: "
             f"{error}"

@@ -201,7 +201,7 @@ class QuestionsMixin:
         # Several cells may stand for one number.
         codes, names = pd.factorize(values[~absent].astype(object))
         if len(names) < len(codes):
-            table = table @ np.eye(len(names))[codes]
+            table = pd.DataFrame(table.T).groupby(codes).sum().to_numpy().T
         result = pd.DataFrame(table, columns=pd.Index(names, name=column.name), index=index)
         try:
             ranks: Any = names
@@ -443,7 +443,9 @@ class QuestionsMixin:
             raise ValueError(f"target must be a column with values; {target!r} had none in fit.")
         frame, container = to_frame(X)
         check_frame(frame, min_rows=1)
-        if container.kind == "array":
+        if container.kind == "array" or (
+            self._container.kind == "array" and not frame.columns.isin(names).all()
+        ):
             if frame.shape[1] == len(names) - 1:
                 frame = frame.set_axis(names.delete(number), axis=1)
             elif frame.shape[1] == len(names):

@@ -63,9 +63,9 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
     Parameters
     ----------
     backbone : transformers.PretrainedConfig, default=None
-        The architecture of the language model. None takes a compact GPT-2 whose size follows
-        the table. A configuration must belong to a causal model that accepts
-        ``inputs_embeds``; it is trained from scratch.
+        The architecture of the language model. None takes a compact GPT whose heads share their
+        keys (GPTBigCode) and whose size follows the table. A configuration must belong to a causal
+        model that accepts ``inputs_embeds``; it is trained from scratch.
     max_epochs : int, default=None
         Passes over the table at the most. None: from 3 for very large tables to 300 for very
         small ones.

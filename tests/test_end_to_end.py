@@ -100,6 +100,28 @@ def test_columns_depend_on_each_other_as_the_real_ones(adult, rows, independent,
     assert distance(test, rows, names, train) - floor < lacking / 3
 
 
+@pytest.mark.parametrize("given", [{"sex": "Female"}, {"income": ">50K"}, {"age": (30, 45)}])
+def test_given_some_cells_the_others_are_those_of_such_real_rows(adult, model, given):
+    train, other = adult
+    name, value = next(iter(given.items()))
+
+    def such(table):
+        chosen = table[name].between(*value) if isinstance(value, tuple) else table[name] == value
+        return table[chosen].reset_index(drop=True)
+
+    drawn = model.sample(1500, conditions=given, random_state=0)
+    assert len(such(drawn)) == 1500
+    for column in ("education", "marital.status", "occupation", "hours.per.week", "income", "sex"):
+        if column == name:
+            continue
+        chance = distance(such(train), such(other), [column], train)
+        away = distance(such(train), drawn, [column], train)
+        assert away < 2 * chance + 0.05, column
+        # All rows are further off than such rows, where it makes a difference at all.
+        whole = distance(such(train), train, [column], train)
+        assert away < whole or whole < 0.1, column
+
+
 def test_rows_are_hard_to_tell_from_real_ones(adult, model, rows, independent):
     """Closer to real rows than to independent columns, on the scale of a classifier."""
     train, test = adult

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tabgraa_sklearn._conditions import _chosen
+
 
 @pytest.fixture(scope="module")
 def table():
@@ -26,6 +28,7 @@ def table():
             ),
             "lasted": pd.to_timedelta(random.integers(1, 50, n), "min"),
             "weight": random.lognormal(3, 1, n),
+            "short": random.lognormal(3, 1, n).astype(np.float32),
             "kind": pd.Categorical(random.choice(["a", "b", "c"], n)),
         }
     )
@@ -49,6 +52,7 @@ def model(tiny, table):
         ("text", 30, "30"),
         ("lasted", "7min", pd.Timedelta(7, "min")),
         ("weight", 12.3456789, 12.3456789),
+        ("short", 8.1, np.float32(8.1)),
         ("tens", 24, 24),
     ],
 )
@@ -93,6 +97,11 @@ def test_sets_hold_what_was_asked_for(model):
     assert set(model.sample(200, conditions={"tens": [25, 30]})["tens"]) <= {25, 30}
     ages = model.sample(400, conditions={"tens": [19, 21]}, random_state=0)["tens"]
     assert ages.value_counts().to_dict() == {19: 200, 21: 200}  # both stand nearest to 20
+    firsts = {
+        model.sample(1, conditions={"tens": [19, 21]}, random_state=seed)["tens"][0]
+        for seed in range(12)
+    }
+    assert firsts == {19, 21}
     for values in ({"a": 0, "b": 0}.keys(), pd.Categorical(["a", "b"]), (k for k in "ab")):
         assert set(model.sample(100, conditions={"kind": values})["kind"]) == {"a", "b"}
 
@@ -103,6 +112,10 @@ def test_ends_of_ranges_may_be_missing_strings_or_unseen(model, table):
         assert model.sample(50, conditions={"stamp": (None, end)})["stamp"].notna().all()
     assert set(model.sample(80, conditions={"text": ("30", "90")})["text"]) <= {"30", "90"}
     assert set(model.sample(80, conditions={"text": (100, None)})["text"]) == {"120"}
+    assert "30" not in set(model.sample(80, conditions={"text": (30.5, None)})["text"])
+    assert set(model.sample(80, conditions={"text": (None, 29.5)})["text"]) == {"5"}
+    costs = model.sample(20, conditions={"cost": (5.1, 5.1)})["cost"]
+    assert set(costs) == {Decimal("5.10")}
     assert set(model.sample(80, conditions={"size": ("l", None)})["size"]) == {"xl"}
     assert set(model.sample(80, conditions={"size": (None, "l")})["size"]) == {"s", "m"}
     for name, ends in (("day", ("someday", None)), ("lasted", (None, "foo"))):
@@ -110,11 +123,29 @@ def test_ends_of_ranges_may_be_missing_strings_or_unseen(model, table):
             model.sample(2, conditions={name: ends})
 
 
-def test_a_narrow_range_heaps_nothing_on_its_ends(model):
+def test_many_values_of_a_set_keep_their_shares(tiny):
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"c": random.integers(0, 3000, 20_000)})
+    model = tiny().fit(table)
+    shares = model.sample(2000, conditions={"c": [500, 2500]}, random_state=0)["c"].value_counts()
+    # By the model each of both is one of 3,000 values that are alike.
+    assert shares[500] / 2000 == pytest.approx(0.5, abs=0.2)
+    drawn = pd.Series([499, 500, 501, 2499, 2500, 2501] * 10)
+    codec = model._tokenizer.codecs_[0]
+    found = _chosen(codec, drawn, pd.Series([500, 2500], dtype=object), 0)
+    assert found.tolist() == [500, 500, 500, 2500, 2500, 2500] * 10
+
+
+def test_a_narrow_range_heaps_nothing_on_its_ends(model, table):
     weights = model.sample(1000, conditions={"weight": (20.0, 20.05)}, random_state=0)["weight"]
     assert weights.between(20.0, 20.05).all()
     assert weights.isin([20.0, 20.05]).mean() < 0.01
-    assert np.histogram(weights, 4, (20.0, 20.05))[0].min() > 150
+    assert np.histogram(weights, 4, (20.0, 20.05))[0].min() > 100
+    most = table["weight"].nlargest(6)
+    tail = (most.iloc[5], (most.iloc[2] + most.iloc[3]) / 2)
+    weights = model.sample(1000, conditions={"weight": tail}, random_state=0)["weight"]
+    assert weights.between(*tail).all()
+    assert (weights == tail[1]).mean() < 0.01
 
 
 def test_repeated_columns_are_named(model):

@@ -11,7 +11,8 @@ Tables are DataFrames (pandas or polars) or arrays with the same columns. Number
 durations are compared as numbers, all other cells as labels; columns taken for identifiers or free
 text are left out, for their values are fresh in every honest sample. `categorical` names columns of
 numbers that are labels. Of tables with more than `max_rows` rows a random part is compared, seeded
-by `random_state`; ``max_rows=None`` takes all.
+by `random_state`; ``max_rows=None`` takes all. (Measures of privacy look up so many rows, among all
+that memory holds.)
 
 Real rows that no model saw do not reach the ends of these ranges either: compare a synthetic table
 with what fresh real rows score in its place.

@@ -63,7 +63,8 @@ def nearest_record_share(
         As in :func:`column_shapes`. Resampled are the synthetic rows.
     max_rows : int or None, default=50_000
         Rows that are looked up at the most, drawn at random (of much larger tables fewer, at least
-        1,000); None: all. What they are compared with is not thinned.
+        1,000); None: all. What they are compared with is thinned only where it would not fit in
+        a gigabyte.
 
     Returns
     -------
@@ -81,15 +82,17 @@ def nearest_record_share(
     random = np.random.default_rng(random_state)
     size = min(len(sides[0]), len(sides[2]), _most_compared(sides))
     sides[1] = _looked_up(sides[1], size, max_rows, random)
+    n_parts = min(len(sides[0]) // size, _SUBSAMPLES)
+    for number, n_rows in ((0, n_parts * size), (2, size)):
+        sides[number] = sides[number].take(random.permutation(len(sides[number]))[:n_rows])
     rows, fresh, strangers = place(sides, (0, 2))
-    strangers = strangers[random.choice(len(strangers), size, replace=False)]
-    parts = random.permutation(len(rows))[: len(rows) // size * size].reshape(-1, size)
+    parts = np.arange(len(rows)).reshape(n_parts, size)
     to_stranger = nearest(strangers, fresh)[0][:, 0]
     shares = np.zeros(len(fresh))
-    for part in parts[:_SUBSAMPLES]:
+    for part in parts:
         to_train = nearest(rows[part], fresh)[0][:, 0]
         tied = np.abs(to_train - to_stranger) <= TIE
-        shares += np.where(tied, 0.5, to_train < to_stranger) / len(parts[:_SUBSAMPLES])
+        shares += np.where(tied, 0.5, to_train < to_stranger) / n_parts
     return Measurement.of(_averages(shares, n_bootstraps, random), 0.0, 1.0)
 
 
