@@ -215,13 +215,18 @@ def draw(stored: pd.DataFrame, path: Path) -> None:
     for number, (name, group) in enumerate(done.groupby("table", sort=False)):
         axes = figure.add_subplot(1, done["table"].nunique(), number + 1)
         by = group.groupby(["synthesizer", "accelerator"], sort=False)
-        for (system, on), point in by[["fit_seconds", "c2st_xgboost"]].mean().iterrows():
+        points = by[["fit_seconds", "c2st_xgboost"]].mean().sort_values("fit_seconds")
+        for place, ((system, on), point) in enumerate(points.iterrows()):
             colour = "#e07a3f" if str(system).startswith(workers.OURS) else "#3d5a80"
             axes.scatter(*point, color=colour, marker="o" if on == "none" else "^")
             name_of = f"{system} *" if system in NOTES else str(system)
-            axes.annotate(name_of, point, fontsize=7, xytext=(4, 4), textcoords="offset points")
+            # Names stand left and right, above and below in turn: they must not cover each other.
+            later = place >= len(points) / 2
+            shift = (-4 if later else 4, 5 if place % 2 else -10)
+            aligned = {"ha": "right" if later else "left", "textcoords": "offset points"}
+            axes.annotate(name_of, point, fontsize=7, xytext=shift, **aligned)
         axes.set_xscale("log")
-        axes.set_ylim(-0.03, 1.05)
+        axes.set_ylim(-0.1, 1.08)
         axes.margins(x=0.25)
         axes.set_xlabel("fit, seconds")
         axes.set_ylabel("C2ST by XGBoost (1: not told apart)")

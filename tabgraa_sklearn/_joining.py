@@ -135,13 +135,16 @@ def filled_cells(cells: pd.Series, drawn: pd.Series, missing: npt.NDArray[np.boo
         known, more = (dtype.categories for dtype in dtypes)
         dtypes.append(pd.CategoricalDtype([*known, *more.difference(known, sort=False)]))
     for dtype in dtypes:
+        if (
+            isinstance(dtype, pd.CategoricalDtype)
+            and not (both.isna() | both.isin(dtype.categories)).all()
+        ):
+            continue  # what the dtype does not know would be missing again
         try:
             result = both.astype(dtype)
         except (TypeError, ValueError):
             continue
         back = result.astype(object)
-        # A category that a dtype does not know would be missing again.
-        lost = back.isna() & both.notna()
-        if not lost.any() and back[~missing].eq(cells.astype(object)[~missing]).all():
+        if back[~missing].eq(cells.astype(object)[~missing]).all():
             return result
     return both

@@ -451,6 +451,7 @@ class QuestionsMixin:
             elif frame.shape[1] == len(names):
                 frame = frame.set_axis(names, axis=1)
             else:
+                _check_n_features(self, X, reset=False)
                 raise ValueError(
                     f"X must have {len(names)} columns, or all but the target; got "
                     f"{frame.shape[1]}."

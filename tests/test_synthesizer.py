@@ -240,7 +240,7 @@ def test_a_configuration_is_taken_as_the_architecture(tiny, table):
 def test_dropout_and_sizes_of_the_compact_model(table):
     model = TabGRAASynthesizer(max_epochs=1, random_state=0, dropout=0.0).fit(table)
     config = model.model_.transformer.config
-    assert (config.model_type, config.resid_pdrop) == ("gpt2", 0.0)
+    assert (config.model_type, config.resid_pdrop) == ("gpt_bigcode", 0.0)
     assert len(model.sample(3)) == 3
 
 
