@@ -117,9 +117,9 @@ def test_given_some_cells_the_others_are_those_of_such_real_rows(adult, model, g
         chance = distance(such(train), such(other), [column], train)
         away = distance(such(train), drawn, [column], train)
         assert away < chance + 0.12, column  # five epochs on 3,000 rows
-        # All rows are much further off than such rows, where it makes a difference at all.
+        # All rows are further off by far than such rows, where it makes a difference at all.
         whole = distance(such(train), train, [column], train)
-        assert away < 0.6 * whole or whole < 0.15, column
+        assert away < 0.75 * whole or whole < 0.15, column
 
 
 def test_rows_are_hard_to_tell_from_real_ones(adult, model, rows, independent):
