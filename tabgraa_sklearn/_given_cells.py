@@ -77,9 +77,10 @@ def _exact(column: Column, cells: pd.Series, there: Any) -> pd.Series:
     if reader.form == "string":
         is_time = isinstance(reader, TimeCells)  # read by one format: what was read is right
         compared = [back, back] if is_time else [pd.to_numeric(part) for part in compared]
-    for one, other, cell in zip(*compared, given, strict=True):
-        if not bool(one == other):
-            raise _no_cell(column, cell)
+    one, other = (part.to_numpy(dtype=object) for part in compared)
+    wrong = np.asarray(one != other, dtype=bool)
+    if wrong.any():
+        raise _no_cell(column, given.iloc[int(wrong.argmax())])
     cells = cells.copy()
     cells[there] = pd.Series(list(back), index=given.index, dtype=object)
     return cells
