@@ -581,6 +581,12 @@ class CompactBackbone(nn.Module):
         """
         return self._transform((inputs + self.asked[column])[:, None], cache)[:, 0]
 
+    def digits_of(self, column: int, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Give both digits of a column's cells, each (n_rows,); the second is 0 without one."""
+        first, second = int(self.layout.first[column]), int(self.layout.second[column])
+        digit = token_ids[:, first]
+        return digit, token_ids[:, second] if second >= 0 else torch.zeros_like(digit)
+
     def embed_cell(self, column: int, first: Tensor, level: Tensor) -> Tensor:
         """Embed cells of one column, (batch, width), from both of their digits."""
         index = (first + self.first_start[column])[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
 from ._conditions import given_tokens
-from ._reading import read_rows
+from ._drawing import OutputTables
+from ._reading import by_chunks, read_rows
 from ._sampling import Drawing
 from ._tokenizer import TableTokenizer
 
@@ -24,8 +26,7 @@ Floats = npt.NDArray[np.float64]
 Found = Iterator[tuple[npt.NDArray[np.int64], torch.Tensor]]  # some of the rows, their shares
 
 _CELLS = 1 << 22  # probabilities that are held at once
-_SEQUENCES = 512  # that go through the model at once as whole rows
-_BEGINNINGS = 1024  # that go through it at once cell by cell
+_BEGINNINGS = 1024  # of rows, that go through the model at once
 _READ_CELLS = 1 << 18  # of rows that are searched for common beginnings
 _FEW_VALUES = 8  # of a target, that each row is tried with
 
@@ -83,24 +84,21 @@ def distributions(
     token_ids, known[:, target] = np.maximum(token_ids, 0), False
     values = np.flatnonzero(~absent)
     few = len(values) <= _FEW_VALUES
-    n_rows = max(_SEQUENCES // len(values) if few else _READ_CELLS // len(order), 64)
     read = _by_trial if few else _behind
+    n_rows = max(_READ_CELLS // len(order) // (len(values) if few else 1), 64)
     sizes = known.sum(1)
     for size in np.unique(sizes):
         alike = np.flatnonzero(sizes == size)
         for rows in np.split(alike, range(n_rows, len(alike), n_rows)):
-            # As many at once, always: a row's figures must not depend on those beside it.
-            block = np.resize(rows, n_rows) if few else rows
-            tokens = torch.from_numpy(token_ids[block]).to(drawing.device)
-            parts = read(drawing.model, codec, tokens, known[block], order, target, values)
+            tokens = torch.from_numpy(token_ids[rows]).to(drawing.device)
+            parts = read(drawing.model, codec, tokens, known[rows], order, target, values)
             while True:
                 with drawing.mode():  # not while the caller has the word
                     part = next(parts, None)
                 if part is None:
                     break
                 own, found = part
-                shares = found.cpu().double().numpy()[own < len(rows)]
-                own = own[own < len(rows)]
+                shares = found.cpu().double().numpy()
                 probabilities = np.zeros((len(own), _size(codec)))
                 total = np.maximum(shares.sum(1, keepdims=True), 1e-300)
                 probabilities[:, values] = shares / total
@@ -117,22 +115,62 @@ def _by_trial(
     values: npt.NDArray[np.int64],
 ) -> Found:
     """Probability of rows with each value of the target, relative to the likeliest's."""
-    n_columns = len(order)
-    counts = known.copy()
-    counts[:, target] = True
-    orders = torch.from_numpy(np.where(counts, 0, n_columns) + np.argsort(order)).argsort(1)
-    digit = int(model.layout.first[target])
-    tried = tokens.repeat_interleave(len(values), 0)
+    n_columns, n_values = len(order), len(values)
+    counted = known.copy()
+    counted[:, target] = True
+    rank = np.where(counted, 0, n_columns) + np.argsort(order)
+    orders = torch.from_numpy(rank.argsort(1)[:, : int(counted[0].sum())]).to(tokens.device)
+    tried, orders = tokens.repeat_interleave(n_values, 0), orders.repeat_interleave(n_values, 0)
+    digits = np.unravel_index(values, (*codec.sizes, 1))
     for place in range(len(codec.sizes)):
-        digits = np.unravel_index(values, (*codec.sizes, 1))[place]
-        tried[:, digit + place] = torch.from_numpy(digits).to(tokens).repeat(len(tokens))
-    orders, counted = (
-        part.to(tokens.device).repeat_interleave(len(values), 0)
-        for part in (orders, torch.from_numpy(counts))
-    )
-    cells = model(tried, orders).to(model.begin.dtype)
-    chances = (cells * counted).sum(1).view(len(tokens), len(values))
+        digit = int(model.layout.first[target]) + place
+        tried[:, digit] = torch.from_numpy(digits[place]).to(tokens).repeat(len(tokens))
+    tables = model.output_tables(model.begin.dtype)
+    nats = model.begin.new_zeros(len(tried))
+    seen = torch.zeros_like(nats, dtype=torch.bool)  # whether the target was asked for
+    for step, (states, own) in enumerate(read_rows(model, tried, orders, _BEGINNINGS)):
+        asked = orders[:, step]
+        seen |= asked == target
+        for column in asked[seen].unique().tolist():  # what comes before is the same for all
+            rows = (seen & (asked == column)).nonzero()[:, 0]
+            nats[rows] += _cell_nats(model, tables, column, states, own[rows], tried[rows])
+    chances = nats.view(len(tokens), n_values)
     yield np.arange(len(tokens)), (chances - chances.amax(1, keepdim=True)).exp()
+
+
+def _cell_nats(
+    model: CompactBackbone,
+    tables: OutputTables,
+    column: int,
+    states: torch.Tensor,
+    own: torch.Tensor,
+    token_ids: torch.Tensor,
+) -> torch.Tensor:
+    """Log-probability of one cell of each row, which is predicted from its own of the states."""
+    start = model.first_start[column]
+    weights, bias = (part[model.vocabulary.slot(column)] for part in tables[0])
+    first, level = model.digits_of(column, token_ids)
+
+    def of_first(states: torch.Tensor) -> torch.Tensor:
+        return ((states @ weights.T).to(bias.dtype) + bias).log_softmax(-1)
+
+    nats = by_chunks(of_first, _BEGINNINGS, states)[own, first]
+    if model.layout.second[column] < 0:
+        return nats
+    slot = model.level_vocabulary.slot(model.two_digit.index(column))
+    fine_weights, fine_bias = (part[slot] for part in tables[1])
+
+    def of_second(states: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+        inner = model.level_states(states, first + start)
+        logits = (inner @ fine_weights.T).to(fine_bias.dtype) + fine_bias
+        barred = model.barred(column, first)
+        return (logits if barred is None else logits + barred).log_softmax(-1)
+
+    # Of each state and first digit once.
+    pairs, place = (own * len(bias) + first).unique(return_inverse=True)
+    own, first = pairs // len(bias), pairs % len(bias)
+    levels = by_chunks(of_second, _BEGINNINGS, states[own], first)[place, level]
+    return nats + levels * model.opens[first + start][place]
 
 
 def _behind(
@@ -148,7 +186,8 @@ def _behind(
     rank = np.where(known, 0, 2 * len(order)) + np.argsort(order)
     rank[:, target] = len(order)
     orders = torch.from_numpy(rank.argsort(1)[:, : int(known[0].sum()) + 1])
-    states, own = read_rows(model, tokens, orders.to(tokens.device), _BEGINNINGS)
+    levels = read_rows(model, tokens, orders.to(tokens.device), _BEGINNINGS)
+    states, own = deque(levels, maxlen=1).pop()  # of the last column
     chosen = torch.from_numpy(values).to(tokens.device)
     at_once = 1 << min(max(_CELLS // _size(codec), 1), _BEGINNINGS).bit_length() - 1
     for number, part in enumerate(states.split(at_once)):

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor
 
 from ._attention import CellCache
 from ._backbone import CompactBackbone
 
-__all__ = ["read_rows"]
+__all__ = ["by_chunks", "read_rows"]
 
 
 def read_rows(
     model: CompactBackbone, token_ids: Tensor, orders: Tensor, at_once: int
-) -> tuple[Tensor, Tensor]:
-    """State from which the last of some columns is predicted, given the others before it.
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Read rows column by column: states from which each column is predicted, given those before.
 
-    What :meth:`CompactBackbone.read` computes, but beginnings that rows share are read once. Always
-    as many sequences go through the model together: a matrix product may round differently for
-    another number of rows, and a row's figures must not depend on those beside it.
+    The last of them are what :meth:`CompactBackbone.read` computes, but beginnings that rows share
+    are read once. Always as many sequences go through the model together: a matrix product may
+    round differently for another number of rows, and a row's figures must not depend on those
+    beside it.
 
     Parameters
     ----------
     model : CompactBackbone
     token_ids : Tensor of shape (n_rows, n_digits), int64
-    orders : Tensor of shape (n_rows, n_read + 1), int64
-        The columns of each row in the order in which they are read, and the one asked for.
+    orders : Tensor of shape (n_rows, n_asked), int64
+        The columns of each row in the order in which they are asked for. The cells of all but the
+        last are read.
     at_once : int
         Sequences that go through the model together.
 
-    Returns
-    -------
+    Yields
+    ------
     states : Tensor of shape (n_distinct, width)
         Repeated up to a multiple of `at_once`.
     own : Tensor of shape (n_rows,)
@@ -56,8 +61,7 @@ def read_rows(
         else:
             room = -(-len(kept) // at_once) * at_once
             inputs = _embedded(model, token_ids[kept], orders[kept, step - 1], at_once)
-            inputs = _repeated(inputs, room)
-            asked = _repeated(asked, room)
+            inputs, asked = _repeated(inputs, room), _repeated(asked, room)
             cache, spare = cache.select(_repeated(sequence[kept], room), spare), cache
             parts = torch.arange(room, device=asked.device).split(at_once)
             states = torch.cat(
@@ -65,7 +69,23 @@ def read_rows(
             )
             cache.lengthen()
         sequence = fresh.cumsum(0) - 1
-    return states, torch.empty_like(sequence).scatter_(0, ranked, sequence)
+        yield states, torch.empty_like(sequence).scatter_(0, ranked, sequence)
+
+
+def by_chunks(compute: Callable[..., Tensor], at_once: int, *parts: Tensor) -> Tensor:
+    """Compute something of so many rows at once, always as many, and put it together.
+
+    Parameters
+    ----------
+    compute : callable
+        ``compute(*chunks)`` gives a tensor with one entry for each row.
+    at_once : int
+    *parts : Tensor of shape (n_rows, ...)
+    """
+    n_rows = len(parts[0])
+    room = -(-n_rows // at_once) * at_once
+    chunks = zip(*(_repeated(part, room).split(at_once) for part in parts), strict=True)
+    return torch.cat([compute(*chunk) for chunk in chunks])[:n_rows]
 
 
 def _numbered(model: CompactBackbone, token_ids: Tensor) -> Tensor:
@@ -90,13 +110,9 @@ def _embedded(model: CompactBackbone, token_ids: Tensor, columns: Tensor, at_onc
     cells = model.begin.new_empty(len(token_ids), len(model.begin))
     for column in columns.unique().tolist():
         rows = (columns == column).nonzero()[:, 0]
-        digit, second = int(model.layout.first[column]), int(model.layout.second[column])
-        first = token_ids[rows, digit]
-        level = token_ids[rows, second] if second >= 0 else torch.zeros_like(first)
-        room = -(-len(rows) // at_once) * at_once
-        parts = (_repeated(digits, room).split(at_once) for digits in (first, level))
-        embedded = [model.embed_cell(column, *part) for part in zip(*parts, strict=True)]
-        cells[rows] = torch.cat(embedded)[: len(rows)].to(cells.dtype)
+        first, level = model.digits_of(column, token_ids[rows])
+        embed = functools.partial(model.embed_cell, column)
+        cells[rows] = by_chunks(embed, at_once, first, level).to(cells.dtype)
     return cells
 
 

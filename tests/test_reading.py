@@ -40,7 +40,7 @@ def test_states_are_those_of_whole_rows(fitted, same_order, n_read, at_once):
     model, token_ids, orders = asked_of(fitted, same_order)
     orders = orders[:, : n_read + 1]
     with torch.inference_mode():
-        states, own = read_rows(model, token_ids, orders, at_once)
+        *_, (states, own) = read_rows(model, token_ids, orders, at_once)
         wanted = model.read(token_ids, orders)
     assert len(states) % at_once == 0
     torch.testing.assert_close(states[own], wanted, rtol=1e-4, atol=1e-4)
@@ -51,7 +51,7 @@ def test_what_rows_share_is_read_once(fitted):
     first = int(orders[0, 0])
     digit = int(model.layout.first[first])
     with torch.inference_mode():
-        _, own = read_rows(model, token_ids, orders[:, :2], 16)
+        *_, (_, own) = read_rows(model, token_ids, orders[:, :2], 16)
     for token in token_ids[:, digit].unique():
         assert len(own[token_ids[:, digit] == token].unique()) == 1
     assert len(own.unique()) == len(token_ids[:, digit].unique())
@@ -60,6 +60,6 @@ def test_what_rows_share_is_read_once(fitted):
 def test_a_state_does_not_depend_on_the_rows_beside_it(fitted):
     model, token_ids, orders = asked_of(fitted, same_order=False)
     with torch.inference_mode():
-        states, own = read_rows(model, token_ids, orders, 64)
-        some, mine = read_rows(model, token_ids[100:103], orders[100:103], 64)
+        *_, (states, own) = read_rows(model, token_ids, orders, 64)
+        *_, (some, mine) = read_rows(model, token_ids[100:103], orders[100:103], 64)
     assert torch.equal(some[mine], states[own][100:103])
