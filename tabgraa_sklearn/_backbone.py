@@ -340,6 +340,11 @@ class CompactBackbone(nn.Module):
         for column, mask in barred.items():
             self.register_buffer(f"barred_{column}", mask, persistent=False)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.begin.device
+
     @torch.no_grad()
     def start_from(self, token_ids: Any, weights: Any) -> None:
         """Start from the marginal frequencies: they are the biases of the logits.

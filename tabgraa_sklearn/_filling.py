@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 _MANY = 4096  # rows that lack the same cells: worth a search for those that begin alike
 
 
+@singledispatch
 def fill_tokens(
     backbone: CompactBackbone,
     token_ids: npt.NDArray[Any],

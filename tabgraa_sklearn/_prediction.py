@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ._conditions import given_tokens
 from ._sampling import Drawing
 from ._tokenizer import TableTokenizer
 
-__all__ = ["cell_values", "distributions", "reduce_numbers"]
+__all__ = ["distributions", "reduce_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,29 +26,7 @@ _SEQUENCES = 512  # that go through the model at once
 _FEW_VALUES = 8  # of a target, that each row is tried with
 
 
-def cell_values(codec: Codec) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
-    """Give what each pair of tokens of a column stands for, and which of them are no cells.
-
-    Returns
-    -------
-    values : Series of shape (n_first * n_second,)
-        The middle of a cell that is an interval.
-    absent : ndarray of shape (n_first * n_second,)
-        Missing cells, and pairs that there are not.
-    """
-    first, second = np.divmod(np.arange(_size(codec)), _n_second(codec))
-    ids = np.column_stack([first, second])[:, : len(codec.sizes)]
-    possible = np.ones(len(ids), dtype=bool)
-    if codec.allowed is not None:
-        possible = codec.allowed[first, second]
-        ids = np.where(possible[:, None], ids, 0)
-    values = codec.decode(ids, np.full(len(ids), 0.5))
-    absent = ~possible
-    if codec.has_missing:
-        absent |= first == codec.missing
-    return values, absent
-
-
+@singledispatch
 def distributions(
     backbone: CompactBackbone,
     tokenizer: TableTokenizer,
@@ -72,7 +51,7 @@ def distributions(
     """
     codec = tokenizer.codecs_[target]
     assert not isinstance(codec, FreshValues)
-    absent = cell_values(codec)[1]
+    absent = codec.readings()[1]
     drawing = Drawing.of(backbone, precision)
     token_ids, known = given_tokens(frame, tokenizer, strict=False)
     token_ids, known[:, target] = np.maximum(token_ids, 0), False
@@ -162,10 +141,6 @@ def reduce_numbers(values: Floats, probabilities: Floats, statistic: Any) -> Flo
 
 def _size(codec: Codec) -> int:
     return int(np.prod(codec.sizes))
-
-
-def _n_second(codec: Codec) -> int:
-    return codec.sizes[1] if len(codec.sizes) == 2 else 1
 
 
 def _cells(model: CompactBackbone, codec: Codec, states: torch.Tensor, column: int) -> torch.Tensor:

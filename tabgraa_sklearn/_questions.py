@@ -28,7 +28,7 @@ from ._filling import fill_tokens
 from ._frames import Container, check_frame, to_frame
 from ._joining import filled_cells
 from ._meeting import meet
-from ._prediction import cell_values, distributions, reduce_numbers
+from ._prediction import distributions, reduce_numbers
 from ._random import generator
 from ._refinement import CANDIDATES, chosen_candidates
 from ._rewards import log_odds, rewards
@@ -154,7 +154,7 @@ class QuestionsMixin:
         _check_statistic(statistic)
         frame, number = self._check_target(X, target)
         codec, column = self._tokenizer.codecs_[number], self.schema_.columns[number]
-        values, absent = cell_values(codec)
+        values, absent = codec.readings()
         parts = self._distributions(frame, number)
         if not column.has_numbers:
             best = np.empty(len(frame), dtype=np.int64)
@@ -192,7 +192,7 @@ class QuestionsMixin:
         """
         frame, number = self._check_target(X, target)
         column = self.schema_.columns[number]
-        values, absent = cell_values(self._tokenizer.codecs_[number])
+        values, absent = self._tokenizer.codecs_[number].readings()
         table = np.empty((len(frame), int((~absent).sum())))
         parts = self._distributions(frame, number)
         for rows, probabilities in parts:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ def row_uniforms(seed: int, start: int, stop: int, width: int) -> Floats:
     return np.concatenate(drawn)[offset : offset + stop - start]
 
 
+@singledispatch
 def sample_tokens(
     backbone: CompactBackbone,
     n_samples: int,
@@ -127,7 +129,7 @@ class Drawing:
     @classmethod
     def of(cls, backbone: CompactBackbone, precision: torch.dtype) -> Drawing:
         """Choose what the device and the number of columns ask for."""
-        device, n_columns = backbone.begin.device, backbone.layout.n_columns
+        device, n_columns = backbone.device, backbone.layout.n_columns
         share = device.type == "cpu"
         largest, most_cells = (1 << 12, 1 << 17) if share else (1 << 14, 1 << 20)
         return cls(

@@ -99,14 +99,14 @@ def log_likelihood(
 
 def _in_double_precision(model: CompactBackbone) -> CompactBackbone:
     # MPS has no double precision.
-    device = torch.device("cpu") if model.begin.device.type == "mps" else model.begin.device
+    device = torch.device("cpu") if model.device.type == "mps" else model.device
     return copy.deepcopy(model).to(device, torch.float64).eval()
 
 
 def _cells(
     exact: CompactBackbone, token_ids: npt.NDArray[Any], order: list[int], unseen: float
 ) -> Floats:
-    device = exact.begin.device
+    device = exact.device
     block = max(_CELLS // exact.n_columns, 1)
     parts = []
     with torch.inference_mode():

@@ -139,15 +139,7 @@ def split_rows(
 
 def make_layout(tokenizer: TableTokenizer) -> TokenLayout:
     """Give what the language model has to know of a tokenizer."""
-    tables = [tokenizer.position_tables(column.name) for column in tokenizer.schema_]
-    return TokenLayout(
-        sizes=tokenizer.digit_sizes,
-        columns=tokenizer.digit_columns,
-        positions=tokenizer.token_positions,
-        bases=[base for base, _ in tables],
-        steps=[step for _, step in tables],
-        allowed=tokenizer.allowed,
-    )
+    return tokenizer.layout()
 
 
 def _build(

@@ -330,7 +330,10 @@ class Trainer:
     def _average(self, average: CompactBackbone, model: CompactBackbone) -> None:
         """Move the average towards the model; early steps count less the later it gets."""
         decay = min(self.averaging, (1 + self._step) / (10 + self._step))
-        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1.0 - decay)
+        # Frozen weights never move, and copies may share them.
+        pairs = zip(average.parameters(), model.parameters(), strict=True)
+        moving = [pair for pair in pairs if pair[1].requires_grad]
+        torch._foreach_lerp_([a for a, _ in moving], [b for _, b in moving], 1.0 - decay)
 
     def measure(
         self, model: CompactBackbone, validation: tuple[Tensor, Tensor]
