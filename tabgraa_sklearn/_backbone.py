@@ -23,6 +23,7 @@ from transformers import (
 
 from ._attention import ATTENTION, CellCache
 from ._layout import TokenLayout
+from ._protocols import Backbone
 from ._sizes import rows_per_pass
 
 __all__ = ["CompactBackbone", "compact_config"]
@@ -232,7 +233,7 @@ class _Vocabulary(nn.Module):
         return torch.cat(out).index_select(0, inverse).T
 
 
-class CompactBackbone(nn.Module):
+class CompactBackbone(Backbone):
     """Causal transformer over the cells of a row, columns in any order.
 
     Parameters

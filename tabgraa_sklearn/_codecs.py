@@ -45,9 +45,12 @@ class Codec:
         Position of the cell: ``base[first] + step[first] * (second + 0.5)``.
     inexact : bool
         Whether a token may stand for several cells.
+    listed : bool
+        Whether the tokens are few enough to be listed.
     """
 
     inexact = False
+    listed = True
 
     def __init__(self, column: Column, n_tokens: int, positions: Floats) -> None:
         self.column = column

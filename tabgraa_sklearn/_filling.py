@@ -15,6 +15,7 @@ from torch import Tensor
 from ._attention import CellCache
 from ._backbone import CompactBackbone
 from ._drawing import OutputTables, Wanted, draw_cell, draw_rows
+from ._protocols import Backbone
 from ._sampling import Drawing, row_uniforms
 
 __all__ = ["fill_tokens"]
@@ -26,7 +27,7 @@ _MANY = 4096  # rows that lack the same cells: worth a search for those that beg
 
 @singledispatch
 def fill_tokens(
-    backbone: CompactBackbone,
+    backbone: Backbone,
     token_ids: npt.NDArray[Any],
     known: npt.NDArray[np.bool_],
     *,
@@ -67,6 +68,7 @@ def fill_tokens(
     uniforms : ndarray of shape (n_rows, n_columns)
         What the tokenizer needs to place values within their cells.
     """
+    assert isinstance(backbone, CompactBackbone)
     n_rows, n_digits = token_ids.shape
     width = n_digits + known.shape[1]
     drawing = Drawing.of(backbone, precision)

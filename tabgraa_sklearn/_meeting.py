@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ._backbone import CompactBackbone
 from ._codecs import NumberValues
 from ._conditions import Request, order_for
 from ._possible import Possible
+from ._protocols import Backbone
 from ._sampling import sample_tokens
 from ._tokenizer import TableTokenizer
 
@@ -29,7 +29,7 @@ _ROWS = 1 << 18  # candidates that are in memory at once
 
 
 def meet(
-    model: CompactBackbone,
+    model: Backbone,
     tokenizer: TableTokenizer,
     request: Request,
     *,
@@ -60,7 +60,8 @@ def meet(
     order = order_for(order, request)
     constraints = request.constraints
     possible = _rules(request, tokenizer)
-    weigh = bool(constraints) or len(request.allowed) > 1
+    exact = model.draws_sets_exactly
+    weigh = bool(constraints) or len(request.allowed) > (1 if exact else 0)
     rounds: tuple[int, ...] = (1,)
     if weigh:
         rounds = _CANDIDATES + (_FOR_CONSTRAINTS if constraints else ())

@@ -14,6 +14,7 @@ import torch
 from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
 from ._conditions import given_tokens
+from ._protocols import Backbone
 from ._sampling import Drawing
 from ._tokenizer import TableTokenizer
 
@@ -28,7 +29,7 @@ _FEW_VALUES = 8  # of a target, that each row is tried with
 
 @singledispatch
 def distributions(
-    backbone: CompactBackbone,
+    backbone: Backbone,
     tokenizer: TableTokenizer,
     order: list[int],
     frame: pd.DataFrame,
@@ -49,6 +50,7 @@ def distributions(
     probabilities : ndarray of shape (n, n_first * n_second)
         Of the cells that are not missing; each row sums to 1.
     """
+    assert isinstance(backbone, CompactBackbone)
     codec = tokenizer.codecs_[target]
     assert not isinstance(codec, FreshValues)
     absent = codec.readings()[1]

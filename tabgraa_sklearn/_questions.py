@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
-from ._backbone import CompactBackbone
 from ._conditions import (
     Request,
     check_cells,
@@ -29,6 +28,7 @@ from ._frames import Container, check_frame, to_frame
 from ._joining import filled_cells
 from ._meeting import meet
 from ._prediction import distributions, reduce_numbers
+from ._protocols import Backbone
 from ._random import generator
 from ._refinement import CANDIDATES, chosen_candidates
 from ._rewards import log_odds, rewards
@@ -47,7 +47,7 @@ _CANDIDATES = 4  # for each row that is imputed
 class QuestionsMixin:
     """Questions to the model of a fitted table, as methods of the estimator."""
 
-    model_: CompactBackbone
+    model_: Backbone
     schema_: Schema
     column_order_: list[int]
     precision_: str

@@ -18,6 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from ._backbone import CompactBackbone
 from ._device import autocast
 from ._drawing import Wanted, draw_rows
+from ._protocols import Backbone
 
 __all__ = ["Drawing", "row_uniforms", "sample_tokens"]
 
@@ -44,7 +45,7 @@ def row_uniforms(seed: int, start: int, stop: int, width: int) -> Floats:
 
 @singledispatch
 def sample_tokens(
-    backbone: CompactBackbone,
+    backbone: Backbone,
     n_samples: int,
     *,
     seed: int,
@@ -70,6 +71,7 @@ def sample_tokens(
     uniforms : ndarray of shape (n_rows, n_columns)
         What the tokenizer needs to place values within their cells.
     """
+    assert isinstance(backbone, CompactBackbone)
     layout = backbone.layout
     drawing = Drawing.of(backbone, precision)
     device, block = drawing.device, drawing.block

@@ -98,7 +98,7 @@ class TableTokenizer:
             for column in schema
         ]
 
-    def layout(self) -> TokenLayout:
+    def layout(self) -> Any:
         """Give what the language model has to know."""
         tables = [self.position_tables(column.name) for column in self.schema_]
         return TokenLayout(
