@@ -106,7 +106,10 @@ class TextRecipe:
             AutoModelForCausalLM, settings.name_or_path, dtype=torch.float32, **weights
         )
         # Nothing of where it came from goes into pickles, nor anything that names foreign code.
-        language.config._name_or_path = language.name_or_path = ""
+        language.config._name_or_path = ""
+        for module in language.modules():
+            if hasattr(module, "name_or_path"):
+                module.name_or_path = ""
         language.generation_config = None
         if getattr(language.config, "auto_map", None):
             language.config.auto_map = None

@@ -8,7 +8,9 @@ cells have choices, and a row is valid on the first try.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -223,8 +225,13 @@ def known_first(known: Mask, order: list[int]) -> Ids:
 
 
 def _block(backbone: TextModel) -> int:
-    """Rows that are drawn together: as many as their cached keys leave room for."""
-    largest, tokens = (256, 1 << 15) if backbone.device.type == "cpu" else (1024, 1 << 18)
+    """Rows that are drawn together: the more, the more begin alike."""
+    return 1024 if backbone.device.type == "cpu" else 4096
+
+
+def _most(backbone: TextModel) -> int:
+    """Sequences that go through the model at once: few enough for the processor's memory."""
+    largest, tokens = (64, 1 << 14) if backbone.device.type == "cpu" else (1024, 1 << 18)
     return max(min(largest, tokens // backbone.layout.longest), 16)
 
 
@@ -292,31 +299,124 @@ def draw_texts(
         The probability that the model gave, step by step, to what was allowed. Weighted with it,
         rows follow the model's own distribution among what is allowed.
     """
+    drawer = _Drawer(backbone, uniforms.copy(), temperature, allowed or {})
     with _quietly(backbone, precision):
-        drawer = _Drawer(backbone, codes, known, orders, uniforms, temperature, allowed or {})
-        return drawer.run()
+        return drawer.run(codes, known, orders)
+
+
+@dataclass
+class _Branch:
+    """Sequences on their way, each for all rows that have begun so.
+
+    Every sequence holds tokens that are certain and were not read yet. Sequences go through their
+    columns in step: which is done with a cell waits until all are, so that the cache holds few
+    gaps.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows,)
+    of : ndarray of shape (n_rows,)
+        The sequence of each row.
+    codes, known, orders : ndarray of shape (n_sequences, ...)
+        As in :func:`draw_texts`.
+    pending, n_pending : ndarray of shape (n_sequences, longest), (n_sequences,)
+        Tokens to be read.
+    n_read : ndarray of shape (n_sequences,)
+        Tokens that were read.
+    step : ndarray of shape (n_sequences,)
+        Columns that were passed.
+    inside : ndarray of shape (n_sequences,)
+        Whether it stands within a cell.
+    states : ndarray of shape (n_sequences, STATE)
+        Of the column's automaton, within a cell.
+    chances : ndarray of shape (n_sequences,)
+    seen : Tensor of shape (n_sequences, n_cached)
+        Which of the cached tokens are no gaps.
+    cache : DynamicCache
+    """
+
+    rows: Ids
+    of: Ids
+    codes: Ids
+    known: Mask
+    orders: Ids
+    pending: Ids
+    n_pending: Ids
+    n_read: Ids
+    step: Ids
+    inside: Mask
+    states: Ids
+    chances: Floats
+    seen: Tensor
+    cache: DynamicCache
+
+    @classmethod
+    def start(
+        cls, codes: Ids, known: Mask, orders: Ids, longest: int, device: torch.device
+    ) -> _Branch:
+        """Begin with a sequence for all rows of which the same is asked."""
+        asked = np.column_stack([np.where(known, codes, 0), known, orders])
+        _, first, of = np.unique(asked, axis=0, return_index=True, return_inverse=True)
+        n = len(first)
+        zeros = np.zeros(n, dtype=np.int64)
+        return cls(
+            np.arange(len(codes)),
+            of.ravel(),
+            codes[first],
+            known[first],
+            orders[first],
+            np.zeros((n, longest + 1), dtype=np.int64),
+            zeros.copy(),
+            zeros.copy(),
+            zeros.copy(),
+            np.zeros(n, dtype=bool),
+            np.zeros((n, STATE), dtype=np.int64),
+            np.ones(n),
+            torch.zeros(n, 0, dtype=torch.long, device=device),
+            DynamicCache(),
+        )
+
+    def select(self, rows: Ids, of: Ids, source: Ids) -> _Branch:
+        """Take some sequences, some of them several times."""
+        names = ("codes", "known", "orders", "pending", "n_pending", "n_read", "step", "inside")
+        parts = {name: getattr(self, name)[source] for name in (*names, "states", "chances")}
+        index = torch.from_numpy(source).to(self.seen.device)
+        cache = copy.copy(self.cache)
+        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        for layer in cache.layers:
+            layer.keys, layer.values = layer.keys[index], layer.values[index]
+        return replace(self, rows=rows, of=of, seen=self.seen[index], cache=cache, **parts)
+
+    def split(self, most: int) -> list[_Branch]:
+        """Cut into groups of at most so many sequences, neighbours together."""
+        parts = []
+        for source in np.array_split(np.arange(len(self.codes)), -(-len(self.codes) // most)):
+            mine = (self.of >= source[0]) & (self.of <= source[-1])
+            parts.append(self.select(self.rows[mine], self.of[mine] - source[0], source))
+        return parts
+
+    def by_column(self, places: Ids) -> Iterator[tuple[int, Ids]]:
+        """Group sequences by the column that they stand at."""
+        columns = self.orders[places, self.step[places]]
+        for column in np.unique(columns).tolist():
+            yield column, places[columns == column]
+
+    def append(self, places: Ids, tokens: Ids) -> None:
+        """Let tokens be read next, (n_places, n), -1 behind the end of shorter ones."""
+        row, place = np.nonzero(tokens >= 0)
+        self.pending[places[row], self.n_pending[places[row]] + place] = tokens[row, place]
+        self.n_pending[places] += (tokens >= 0).sum(1)
 
 
 class _Drawer:
-    """Rows on their way.
-
-    Every row holds tokens that are certain and were not read yet. Rows go through their columns
-    in step: who is done with a cell waits until all are, so that the cache holds few gaps.
-    """
+    """Draws rows; those that begin alike are one sequence until they part."""
 
     def __init__(
-        self,
-        backbone: TextModel,
-        codes: Ids,
-        known: Mask,
-        orders: Ids,
-        uniforms: Floats,
-        temperature: float,
-        allowed: dict[int, Any],
+        self, backbone: TextModel, uniforms: Floats, temperature: float, allowed: dict[int, Any]
     ) -> None:
         self.backbone, self.layout = backbone, backbone.layout
-        self.codes, self.known, self.orders = codes.astype(np.int64), known, orders
-        self.uniforms, self.temperature = uniforms.copy(), temperature
+        self.uniforms, self.temperature = uniforms, temperature
+        self.most = _most(backbone)
         # What the model may say, and what may be drawn of it.
         self.wide = self.layout.automata
         self.narrow: list[Automaton | None] = [
@@ -325,149 +425,144 @@ class _Drawer:
             else automaton
             for column, automaton in enumerate(self.wide)
         ]
-        n_rows = len(codes)
-        self.pending = np.zeros((n_rows, self.layout.longest + 1), dtype=np.int64)
-        self.n_pending = np.zeros(n_rows, dtype=np.int64)
-        self.step = np.zeros(n_rows, dtype=np.int64)
-        self.inside = np.zeros(n_rows, dtype=bool)
-        self.states = np.zeros((n_rows, STATE), dtype=np.int64)
-        self.chances = np.ones(n_rows)
-        self.n_read = np.zeros(n_rows, dtype=np.int64)
-        self.seen = torch.zeros(n_rows, 0, dtype=torch.long, device=backbone.device)
-        self.cache = DynamicCache()
 
-    def run(self) -> tuple[Ids, Floats]:
-        every = np.arange(len(self.codes))
-        self._append(every, np.tile(np.array(self.layout.begin), (len(every), 1)))
-        while True:
-            self._go_on()
-            if not self.inside.any():
-                return self.codes, self.chances
-            states = self._read()
-            for column, rows in self._by_column(np.flatnonzero(self.inside)):
-                self._choose(column, rows, states)
+    def run(self, codes: Ids, known: Mask, orders: Ids) -> tuple[Ids, Floats]:
+        """Draw rows, as :func:`draw_texts` says."""
+        codes, chances = codes.astype(np.int64), np.ones(len(codes))
+        branch = _Branch.start(codes, known, orders, self.layout.longest, self.backbone.device)
+        begin = np.tile(np.array(self.layout.begin), (len(branch.codes), 1))
+        branch.append(np.arange(len(begin)), begin)
+        waiting = [branch]
+        while waiting:
+            branch = waiting.pop()
+            self._go_on(branch)
+            if not branch.inside.any():
+                codes[branch.rows] = branch.codes[branch.of]
+                chances[branch.rows] = branch.chances[branch.of]
+            elif len(branch.codes) > self.most:
+                waiting += branch.split(self.most)
+            else:
+                waiting.append(self._choose(branch, self._read(branch)))
+        return codes, chances
 
-    def _go_on(self) -> None:
-        """Take every row to its next choice, as far as the others have come."""
-        n_steps = self.orders.shape[1]
-        moving = self.inside.copy()
+    def _go_on(self, branch: _Branch) -> None:
+        """Take every sequence to its next choice, as far as the others have come."""
+        moving = branch.inside.copy()
         while True:
-            for column, rows in self._by_column(np.flatnonzero(moving & self.inside)):
-                self._follow(column, rows, moving)
-            if self.inside.any() and moving[self.inside].any():
+            for column, places in branch.by_column(np.flatnonzero(moving & branch.inside)):
+                self._follow(branch, column, places, moving)
+            if moving[branch.inside].any():
                 continue
-            left = self.step < n_steps
+            left = branch.step < branch.orders.shape[1]
             if not left.any():
                 return
-            front = int(self.step[left].min())
-            rows = np.flatnonzero((self.step == front) & ~self.inside)
-            if len(rows) == 0 or (self.inside & (self.step == front)).any():
+            front = int(branch.step[left].min())
+            if (branch.inside & (branch.step == front)).any():
                 return
-            for column, some in self._by_column(rows):
-                self._begin(column, some, moving)
+            for column, places in branch.by_column(np.flatnonzero(branch.step == front)):
+                self._begin(branch, column, places, moving)
 
-    def _begin(self, column: int, rows: Ids, moving: Mask) -> None:
+    def _begin(self, branch: _Branch, column: int, places: Ids, moving: Mask) -> None:
         automaton = self.narrow[column]
         if automaton is None:
-            self.codes[rows, column] = 0
-            self.step[rows] += 1
+            branch.codes[places, column] = 0
+            branch.step[places] += 1
             return
-        self._append(rows, np.tile(self.layout.names[column], (len(rows), 1)))
-        given = self.known[rows, column]
-        if given.any():
-            some = rows[given]
-            spelled = automaton.spell(self.codes[some, column])
-            self._append(some, np.where(spelled >= 0, automaton.tokens[spelled], -1))
-            self.step[some] += 1
-        free = rows[~given]
-        self.states[free] = automaton.start(len(free))
-        self.inside[free] = moving[free] = True
+        branch.append(places, np.tile(self.layout.names[column], (len(places), 1)))
+        given = branch.known[places, column]
+        some, free = places[given], places[~given]
+        if len(some):
+            spelled = automaton.spell(branch.codes[some, column])
+            branch.append(some, np.where(spelled >= 0, automaton.tokens[spelled], -1))
+            branch.step[some] += 1
+        branch.states[free] = automaton.start(len(free))
+        branch.inside[free] = moving[free] = True
 
-    def _follow(self, column: int, rows: Ids, moving: Mask) -> None:
+    def _follow(self, branch: _Branch, column: int, places: Ids, moving: Mask) -> None:
         """Take one token further where there is no choice."""
-        automaton = self.narrow[column]
-        assert automaton is not None
-        allowed = automaton.allowed(self.states[rows])
-        single = allowed.sum(1) == 1
-        wide = self.wide[column]
-        if wide is not automaton and wide is not None:
-            # Where the model had a choice, its odds count.
-            single &= wide.allowed(self.states[rows]).sum(1) == 1
-        moving[rows[~single]] = False
-        self._take(column, rows[single], allowed[single].argmax(1), moving)
-
-    def _take(self, column: int, rows: Ids, chosen: Ids, moving: Mask | None = None) -> None:
-        automaton = self.narrow[column]
-        assert automaton is not None
-        self._append(rows, automaton.tokens[chosen][:, None])
-        self.states[rows] = automaton.advance(self.states[rows], chosen)
-        done = rows[automaton.finished(self.states[rows])]
-        self.codes[done, column] = automaton.codes(self.states[done])
-        self.step[done] += 1
-        self.inside[done] = False
-        if moving is not None:
-            moving[done] = False
-
-    def _choose(self, column: int, rows: Ids, states: Tensor) -> None:
-        """Draw one token of each row."""
         automaton, wide = self.narrow[column], self.wide[column]
         assert automaton is not None and wide is not None
-        index = torch.from_numpy(rows).to(states.device)
+        allowed = automaton.allowed(branch.states[places])
+        single = allowed.sum(1) == 1
+        if wide is not automaton:
+            # Where the model had a choice, its odds count.
+            single &= wide.allowed(branch.states[places]).sum(1) == 1
+        moving[places[~single]] = False
+        self._take(branch, column, places[single], allowed[single].argmax(1))
+
+    def _take(self, branch: _Branch, column: int, places: Ids, chosen: Ids) -> None:
+        automaton = self.narrow[column]
+        assert automaton is not None
+        branch.append(places, automaton.tokens[chosen][:, None])
+        branch.states[places] = automaton.advance(branch.states[places], chosen)
+        done = places[automaton.finished(branch.states[places])]
+        branch.codes[done, column] = automaton.codes(branch.states[done])
+        branch.step[done] += 1
+        branch.inside[done] = False
+
+    def _choose(self, branch: _Branch, states: Tensor) -> _Branch:
+        """Draw one token of each row that stands at a choice; rows part where they differ."""
+        chosen = np.zeros(len(branch.rows), dtype=np.int64)  # of each row
+        for column, places in branch.by_column(np.flatnonzero(branch.inside)):
+            shares = self._shares(branch, column, places, states)
+            cumulative = shares.cumsum(1)
+            cumulative /= cumulative[:, -1:]
+            place = np.full(len(branch.codes), -1)
+            place[places] = np.arange(len(places))
+            here = np.flatnonzero(place[branch.of] >= 0)
+            own, rows = place[branch.of[here]], branch.rows[here]
+            number = self.uniforms[rows, column]
+            chosen[here] = (cumulative[own] > number[:, None]).argmax(1)
+            share = shares[own, chosen[here]]
+            # What is left of the number decides what comes after.
+            rest = (number - cumulative[own, chosen[here]] + share) / share
+            self.uniforms[rows, column] = np.clip(rest, 0.0, 1.0 - 2.0**-53)
+        width = int(chosen.max()) + 1
+        keys, of = np.unique(branch.of * width + chosen, return_inverse=True)
+        source, token = np.divmod(keys, width)
+        if len(keys) == len(branch.codes):  # nobody has parted
+            branch.of = of.ravel()
+        else:
+            branch = branch.select(branch.rows, of.ravel(), source)
+        for column, places in list(branch.by_column(np.flatnonzero(branch.inside))):
+            self._take(branch, column, places, token[places])
+        return branch
+
+    def _shares(self, branch: _Branch, column: int, places: Ids, states: Tensor) -> Floats:
+        """Probability of each token of a column, (n_places, n_tokens)."""
+        automaton, wide = self.narrow[column], self.wide[column]
+        assert automaton is not None and wide is not None
+        index = torch.from_numpy(places).to(states.device)
         tokens = self.backbone._tokens(automaton)
         logits = self.backbone._logits(states[index], tokens).double().cpu().numpy()
-        mask = wide.allowed(self.states[rows])
-        logits = np.where(mask, logits, -np.inf)
+        logits = np.where(wide.allowed(branch.states[places]), logits, -np.inf)
         logits -= logits.max(1, keepdims=True)
-        shares = np.exp(logits / min(max(self.temperature, 1e-30), 1e30))
+        shares: Floats = np.exp(logits / min(max(self.temperature, 1e-30), 1e30))
         shares /= shares.sum(1, keepdims=True)
         if wide is not automaton:
-            mask = automaton.allowed(self.states[rows])
+            mask = automaton.allowed(branch.states[places])
             chance = (shares * mask).sum(1)
-            self.chances[rows] *= chance
+            branch.chances[places] *= chance
             # Of a row that is lost, with no odds left for what is allowed, anything allowed does.
             lost = (chance < 1e-290)[:, None]
             shares = np.where(lost, mask.astype(np.float64), shares * mask)
             shares /= shares.sum(1, keepdims=True)
-        cumulative = shares.cumsum(1)
-        cumulative /= cumulative[:, -1:]
-        number = self.uniforms[rows, column]
-        chosen = (cumulative > number[:, None]).argmax(1)
-        every = np.arange(len(rows))
-        share = shares[every, chosen]
-        below = cumulative[every, chosen] - share
-        # What is left of the number decides what comes after.
-        rest = (number - below) / share
-        self.uniforms[rows, column] = np.clip(rest, 0.0, 1.0 - 2.0**-53)
-        self._take(column, rows, chosen)
+        return shares
 
-    def _by_column(self, rows: Ids) -> Iterator[tuple[int, Ids]]:
-        columns = self.orders[rows, self.step[rows]]
-        for column in np.unique(columns).tolist():
-            yield column, rows[columns == column]
-
-    def _append(self, rows: Ids, tokens: Ids) -> None:
-        """Let tokens be read next, (n_rows, n), -1 behind the end of shorter ones."""
-        row, place = np.nonzero(tokens >= 0)
-        self.pending[rows[row], self.n_pending[rows[row]] + place] = tokens[row, place]
-        self.n_pending[rows] += (tokens >= 0).sum(1)
-
-    def _read(self) -> Tensor:
-        """Read what is pending; give the state behind each row, (n_rows, width)."""
-        device, width = self.backbone.device, int(self.n_pending.max())
-        ids, there = self.pending[:, :width], np.arange(width) < self.n_pending[:, None]
-        places = np.minimum(
-            self.n_read[:, None] + np.arange(width), self.layout.longest + width - 1
-        )
-        places = np.where(there, places, 0)
-        self.seen = torch.cat([self.seen, torch.from_numpy(there).to(device).long()], 1)
+    def _read(self, branch: _Branch) -> Tensor:
+        """Read what is pending; give the state behind each sequence, (n_sequences, width)."""
+        device, width = self.backbone.device, int(branch.n_pending.max())
+        ids, there = branch.pending[:, :width], np.arange(width) < branch.n_pending[:, None]
+        places = np.where(there, branch.n_read[:, None] + np.arange(width), 0)
+        branch.seen = torch.cat([branch.seen, torch.from_numpy(there).to(device).long()], 1)
         states = self.backbone._states(
             torch.from_numpy(ids).to(device),
-            self.seen,
+            branch.seen,
             position_ids=torch.from_numpy(places).to(device),
-            past_key_values=self.cache,
+            past_key_values=branch.cache,
             use_cache=True,
         )
-        last = torch.from_numpy(np.maximum(self.n_pending - 1, 0)).to(device)
-        self.n_read += self.n_pending
-        self.n_pending[:] = 0
+        last = torch.from_numpy(np.maximum(branch.n_pending - 1, 0)).to(device)
+        branch.n_read += branch.n_pending
+        branch.n_pending[:] = 0
         return states[torch.arange(len(states), device=device), last]

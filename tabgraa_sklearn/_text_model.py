@@ -68,8 +68,9 @@ class TextModel(Backbone):
         self.micro_batch_size = micro_batch_size
         # By this name the trainer tells matrices that decay.
         self.transformer = language
-        learning = {name for name, part in self.named_parameters() if part.requires_grad}
-        frozen = {name for name, part in self.named_parameters() if not part.requires_grad}
+        parameters = list(self.named_parameters(remove_duplicate=False))
+        learning = {name for name, part in parameters if part.requires_grad}
+        frozen = {name for name, part in parameters if not part.requires_grad}
         # What adapters stand beside: copies share it, and a state does without.
         self._frozen = frozen if learning else set()
         if self._frozen:
@@ -85,8 +86,8 @@ class TextModel(Backbone):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TextModel:
         """Copy the model; weights that never learn keep their storage."""
-        for name, parameter in self.named_parameters():
-            if name in self._frozen:
+        for name, parameter in self.named_parameters(remove_duplicate=False):
+            if name in self._frozen and id(parameter) not in memo:
                 memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
         copied = self.__class__.__new__(self.__class__)
         memo[id(self)] = copied

