@@ -344,8 +344,9 @@ class Aligner:
 
     def _generate(self, model: Backbone, n_rows: int | None = None) -> Pool:
         """Draw fresh rows of the policy as it stands."""
-        usual = default_pool(len(self._train_numbers), len(self.order))
-        n_rows = n_rows or self.n_pool or min(usual, model.rows_per_pool)
+        if n_rows is None:
+            usual = default_pool(len(self._train_numbers), len(self.order))
+            n_rows = self.n_pool or min(usual, model.rows_per_pool)
         parts = sample_tokens(
             model, n_rows, seed=self._seeds(), order=self.order, precision=self.precision
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.pytorch_utils import Conv1D
 
 from ._sizes import Sizes
 from ._text_layout import TextLayout
@@ -166,7 +167,10 @@ def _with_adapters(language: Any, rank: int) -> Any:
         raise ImportError(
             "TextBackbone(lora_rank=...) needs the package peft: pip install tabgraa-sklearn[lora]."
         ) from error
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    transposed = any(isinstance(module, Conv1D) for module in language.modules())
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", fan_in_fan_out=transposed
+    )
     language = inject_adapter_in_model(config, language)
     for name, parameter in language.named_parameters():
         parameter.requires_grad_("lora_" in name)
