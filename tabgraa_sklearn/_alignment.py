@@ -24,7 +24,7 @@ from torch import Tensor
 from . import _objectives as objectives
 from ._credit import N_UNITS, chained_log_odds, expected_rewards, split_order
 from ._device import autocast
-from ._protocols import Backbone
+from ._protocols import Backbone, Tokenizer
 from ._rewards import (
     Digester,
     Reward,
@@ -37,7 +37,6 @@ from ._rewards import (
 )
 from ._sampling import sample_tokens
 from ._sizes import rows_per_pass
-from ._tokenizer import TableTokenizer
 from ._training import Trainer, mixed_order_loss
 from .signals import forgotten, small_steps_lightgbm
 
@@ -73,7 +72,7 @@ class RealRows:
     weights: Tensor
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, weights: Floats, tokenizer: TableTokenizer) -> RealRows:
+    def of(cls, frame: pd.DataFrame, weights: Floats, tokenizer: Tokenizer) -> RealRows:
         """Give rows of a frame, with their weights."""
         frame = frame.reset_index(drop=True)
         token_ids = torch.from_numpy(tokenizer.encode(frame))
@@ -182,7 +181,7 @@ class Aligner:
 
     Parameters
     ----------
-    tokenizer : TableTokenizer
+    tokenizer : Tokenizer
     order : list of int
         The columns in the order in which they are drawn.
     signal : estimator or None
@@ -214,7 +213,7 @@ class Aligner:
         Threads of the classifiers; None: as many as torch uses.
     """
 
-    tokenizer: TableTokenizer
+    tokenizer: Tokenizer
     order: list[int]
     device: torch.device
     precision: torch.dtype

@@ -21,8 +21,8 @@ from ._drawing import Wanted
 from ._frames import to_frame
 from ._given_cells import as_cells, as_time
 from ._joining import filled_cells
+from ._protocols import Tokenizer
 from ._schema import Column
-from ._tokenizer import TableTokenizer
 from .constraints import Constraint
 
 __all__ = [
@@ -100,7 +100,7 @@ class Request:
     def restore(
         self,
         frame: pd.DataFrame,
-        tokenizer: TableTokenizer,
+        tokenizer: Tokenizer,
         chosen: npt.NDArray[np.int64] | None = None,
     ) -> pd.DataFrame:
         """Put the cells that were given where tokens stand for them inexactly.
@@ -133,7 +133,7 @@ def order_for(order: list[int], request: Request) -> list[int]:
     )
 
 
-def check_cells(conditions: Any, n_samples: int, tokenizer: TableTokenizer) -> pd.DataFrame:
+def check_cells(conditions: Any, n_samples: int, tokenizer: Tokenizer) -> pd.DataFrame:
     """Give `conditions` of ``sample`` that are no dict as a frame of given cells.
 
     Raises
@@ -163,7 +163,7 @@ def check_cells(conditions: Any, n_samples: int, tokenizer: TableTokenizer) -> p
 
 
 def parse_conditions(
-    conditions: Mapping[Hashable, Any], n_samples: int, tokenizer: TableTokenizer, seed: int
+    conditions: Mapping[Hashable, Any], n_samples: int, tokenizer: Tokenizer, seed: int
 ) -> list[Request]:
     """Read a dict of conditions.
 
@@ -188,7 +188,7 @@ def parse_conditions(
     return [request for request in requests if len(request.rows)]
 
 
-def check_constraints(constraints: Any, tokenizer: TableTokenizer) -> list[Constraint]:
+def check_constraints(constraints: Any, tokenizer: Tokenizer) -> list[Constraint]:
     """Read the parameter `constraints` of ``sample``.
 
     Raises
@@ -217,7 +217,7 @@ def check_constraints(constraints: Any, tokenizer: TableTokenizer) -> list[Const
 
 
 def given_tokens(
-    frame: pd.DataFrame, tokenizer: TableTokenizer, *, strict: bool
+    frame: pd.DataFrame, tokenizer: Tokenizer, *, strict: bool
 ) -> tuple[npt.NDArray[np.int64], Mask]:
     """Give the tokens of the cells that are there.
 
@@ -250,7 +250,7 @@ def given_tokens(
     return tokens, known
 
 
-def tokens_of_values(tokenizer: TableTokenizer) -> dict[int, Allowed]:
+def tokens_of_values(tokenizer: Tokenizer) -> dict[int, Allowed]:
     """Give which tokens of a column are not its missing cell, where it has one among others."""
     allowed = {}
     for number, codec in enumerate(tokenizer.codecs_):
@@ -259,9 +259,7 @@ def tokens_of_values(tokenizer: TableTokenizer) -> dict[int, Allowed]:
     return allowed
 
 
-def restore_cells(
-    drawn: pd.DataFrame, given: pd.DataFrame, tokenizer: TableTokenizer
-) -> pd.DataFrame:
+def restore_cells(drawn: pd.DataFrame, given: pd.DataFrame, tokenizer: Tokenizer) -> pd.DataFrame:
     """Put given cells where tokens stand for them inexactly; missing ones are as drawn."""
     for name in given.columns:
         codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
@@ -271,7 +269,7 @@ def restore_cells(
     return drawn
 
 
-def requests_of_cells(frame: pd.DataFrame, tokenizer: TableTokenizer) -> list[Request]:
+def requests_of_cells(frame: pd.DataFrame, tokenizer: Tokenizer) -> list[Request]:
     """Ask for the rows of a frame, of any of the columns, whose missing cells are to be drawn.
 
     Those of which the same cells are there are asked for together.
@@ -295,7 +293,7 @@ def requests_of_cells(frame: pd.DataFrame, tokenizer: TableTokenizer) -> list[Re
     return requests
 
 
-def _check_names(names: Any, tokenizer: TableTokenizer) -> None:
+def _check_names(names: Any, tokenizer: Tokenizer) -> None:
     known = tokenizer.schema_.names
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -305,7 +303,7 @@ def _check_names(names: Any, tokenizer: TableTokenizer) -> None:
 
 
 def _request(
-    conditions: Mapping[Hashable, Any], rows: npt.NDArray[np.int64], tokenizer: TableTokenizer
+    conditions: Mapping[Hashable, Any], rows: npt.NDArray[np.int64], tokenizer: Tokenizer
 ) -> Request:
     """Read a dict without shares."""
     tokens = np.full((1, len(tokenizer.digit_sizes)), -1, dtype=np.int64)
@@ -333,7 +331,7 @@ def _split(
     request: Request,
     name: Hashable,
     shares: Mapping[Any, Any],
-    tokenizer: TableTokenizer,
+    tokenizer: Tokenizer,
     random: np.random.Generator,
 ) -> list[Request]:
     """Give each value of a column its share of the rows."""

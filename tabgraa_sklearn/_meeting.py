@@ -13,9 +13,8 @@ import torch
 from ._codecs import NumberValues
 from ._conditions import Request, order_for
 from ._possible import Possible
-from ._protocols import Backbone
+from ._protocols import Backbone, Tokenizer
 from ._sampling import sample_tokens
-from ._tokenizer import TableTokenizer
 
 __all__ = ["meet"]
 
@@ -30,7 +29,7 @@ _ROWS = 1 << 18  # candidates that are in memory at once
 
 def meet(
     model: Backbone,
-    tokenizer: TableTokenizer,
+    tokenizer: Tokenizer,
     request: Request,
     *,
     order: list[int],
@@ -140,7 +139,7 @@ def meet(
     return drawn.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
 
 
-def _rules(request: Request, tokenizer: TableTokenizer) -> list[Possible]:
+def _rules(request: Request, tokenizer: Tokenizer) -> list[Possible]:
     """Give what tells which tokens can meet the constraints of a request.
 
     Where a given number, or the end of a range, lies between the values that there are tokens for,

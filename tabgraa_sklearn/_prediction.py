@@ -14,9 +14,8 @@ import torch
 from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
 from ._conditions import given_tokens
-from ._protocols import Backbone
+from ._protocols import Backbone, Tokenizer
 from ._sampling import Drawing
-from ._tokenizer import TableTokenizer
 
 __all__ = ["distributions", "reduce_numbers"]
 
@@ -30,7 +29,7 @@ _FEW_VALUES = 8  # of a target, that each row is tried with
 @singledispatch
 def distributions(
     backbone: Backbone,
-    tokenizer: TableTokenizer,
+    tokenizer: Tokenizer,
     order: list[int],
     frame: pd.DataFrame,
     target: int,

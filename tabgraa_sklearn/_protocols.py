@@ -40,6 +40,9 @@ class Tokenizer(Protocol):
     def digits(self, name: Hashable) -> slice:
         """Give the digits of a column."""
 
+    def position_tables(self, name: Hashable) -> tuple[Array, Array]:
+        """Give the position of a column's cells on its axis, as two tables by first token."""
+
     def layout(self) -> Any:
         """Give what the language model has to know, a `Layout`."""
 

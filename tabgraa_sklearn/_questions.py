@@ -28,13 +28,12 @@ from ._frames import Container, check_frame, to_frame
 from ._joining import filled_cells
 from ._meeting import meet
 from ._prediction import distributions, reduce_numbers
-from ._protocols import Backbone
+from ._protocols import Backbone, Tokenizer
 from ._random import generator
 from ._refinement import CANDIDATES, chosen_candidates
 from ._rewards import log_odds, rewards
 from ._schema import Schema
 from ._scoring import row_log_likelihood
-from ._tokenizer import TableTokenizer
 
 if TYPE_CHECKING:
     from ._alignment import AlignmentResult
@@ -53,7 +52,7 @@ class QuestionsMixin:
     precision_: str
     n_features_in_: int
     signal_: Any
-    _tokenizer: TableTokenizer
+    _tokenizer: Tokenizer
     _container: Container
     _rounds: AlignmentResult
     _reward: Any

@@ -18,7 +18,7 @@ from transformers import PretrainedConfig
 from ._backbone import CompactBackbone, compact_config
 from ._device import autocast, private_torch_seed
 from ._layout import TokenLayout
-from ._protocols import Backbone
+from ._protocols import Backbone, Tokenizer
 from ._sizes import Sizes, default_sizes
 from ._text_backbone import TextBackbone, TextRecipe
 from ._tokenizer import TableTokenizer
@@ -63,7 +63,7 @@ class Supervised:
         Rows that were set aside to decide when to stop.
     """
 
-    tokenizer: TableTokenizer
+    tokenizer: Tokenizer
     model: Backbone
     order: list[int]
     result: TrainingResult

@@ -18,7 +18,7 @@ import pandas as pd
 from ._codecs import FreshValues, Quantiles
 from ._frames import to_frame
 from ._possible import Possible, PossibleCombinations, PossiblePairs, token_ends
-from ._tokenizer import TableTokenizer
+from ._protocols import Tokenizer
 
 __all__ = ["Constraint", "FixedCombinations", "Inequality", "Predicate"]
 
@@ -52,7 +52,7 @@ class Constraint(ABC):
         ndarray of shape (n_rows,), bool
         """
 
-    def possible(self, tokenizer: TableTokenizer) -> Possible | None:
+    def possible(self, tokenizer: Tokenizer) -> Possible | None:
         """Give what tells which tokens can meet it; None: nothing but the finished row does."""
         return None
 
@@ -102,7 +102,7 @@ class FixedCombinations(Constraint):
         known = group[: len(self.table)]
         return np.asarray(group[len(self.table) :].isin(known))
 
-    def possible(self, tokenizer: TableTokenizer) -> Possible | None:
+    def possible(self, tokenizer: Tokenizer) -> Possible | None:
         """Give what tells which tokens can meet it; None where these are too many to list."""
         first = {}
         for name in self.columns:
@@ -171,7 +171,7 @@ class Inequality(Constraint):
         met[there] = compared.to_numpy(dtype=bool)
         return met
 
-    def possible(self, tokenizer: TableTokenizer) -> Possible | None:
+    def possible(self, tokenizer: Tokenizer) -> Possible | None:
         """Give what tells which tokens can meet it; None where these are too many to list."""
         numbers = [tokenizer.schema_.position(name) for name in self.columns]
         for name in self.columns:
