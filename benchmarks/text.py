@@ -46,7 +46,7 @@ def main() -> None:
         for seed in arguments.seeds:
             if arguments.what == "great":
                 lines = beside_great(table, seed, Path(place), arguments)
-                key = ["table", "backbone", "rows", "epochs", "system"]
+                key = ["table", "backbone", "rows", "epochs", "package"]
                 file = results.RESULTS / "text_great.csv"
             else:
                 lines = objectives(table, seed, Path(place) / f"memory{seed}", arguments)
@@ -64,7 +64,7 @@ def main() -> None:
                 }
                 results.store(arguments.out or file, [line], key=key)
                 shown = {k: round(v, 4) for k, v in line.items() if isinstance(v, float)}
-                print(seed, line.get("system") or line.get("variant"), shown, flush=True)
+                print(seed, line.get("package") or line.get("variant"), shown, flush=True)
     return None
 
 
@@ -94,7 +94,7 @@ def beside_great(table: Any, seed: int, place: Path, arguments: argparse.Namespa
         valid = share_valid(pd.read_csv(out), table)
         rate = figures.pop("rows_per_second")
         yield {
-            "system": "be-great",
+            "package": "be-great",
             "epochs": arguments.epochs,
             **figures,
             "valid_rows_per_second": rate * valid,
@@ -111,7 +111,7 @@ def beside_great(table: Any, seed: int, place: Path, arguments: argparse.Namespa
     seconds = time.perf_counter() - start
     valid = share_valid(rows, table)
     yield {
-        "system": "tabgraa-sklearn",
+        "package": "tabgraa-sklearn",
         "epochs": arguments.epochs,
         "valid_rows_per_second": len(rows) * valid / seconds,
         "invalid_share": 1.0 - valid,
@@ -132,7 +132,7 @@ def share_valid(rows: pd.DataFrame, table: Any) -> float:
             numbers = pd.to_numeric(rows[name], errors="coerce")
             good = numbers.between(real.min(), real.max())
         valid &= good | (rows[name].isna() & real.isna().any())
-    return float(valid.mean())
+    return float(valid.mean()) if len(rows) else 0.0
 
 
 def work(arguments: argparse.Namespace) -> None:

@@ -35,6 +35,7 @@ Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+_BLOCK = 8192  # rows that are drawn together: the more, the more begin alike
 _DRAWS = 64  # from which the distribution of a number is counted
 _FEW_VALUES = 8  # of a target, that each row is tried with
 
@@ -53,7 +54,7 @@ def _(
     stratified: bool = True,
 ) -> Iterator[tuple[Ids, Floats]]:
     """Draw rows as codes of cells; rows are independent, whether `stratified` or not."""
-    n_columns, block = backbone.n_columns, _block(backbone)
+    n_columns, block = backbone.n_columns, _BLOCK
     known = np.zeros(n_columns, dtype=bool)
     allowed: dict[int, Any] = {}
     if wanted is not None:
@@ -95,7 +96,7 @@ def _(
     stratified: bool = False,
 ) -> tuple[Ids, Floats]:
     """Draw the cells of rows that are not known, the known ones being read first."""
-    n_columns, block = backbone.n_columns, _block(backbone)
+    n_columns, block = backbone.n_columns, _BLOCK
     codes = np.maximum(token_ids, 0).astype(np.int64)
     places = row_uniforms(seed, 0, len(codes), 3 * n_columns)[:, 2 * n_columns :]
     own = known_first(known, order)
@@ -154,7 +155,7 @@ def _(
         return
     values = np.flatnonzero(~absent)
     few = len(values) <= _FEW_VALUES
-    step = max(_block(backbone) // len(values), 1)
+    step = max(_BLOCK // len(values), 1)
     sizes = known.sum(1)
     for size in np.unique(sizes).tolist():
         alike = np.flatnonzero(sizes == size)
@@ -191,7 +192,7 @@ def _counted(
     precision: torch.dtype,
 ) -> Iterator[tuple[Ids, Floats]]:
     allowed = {target: codec.everything(missing=False)}
-    sizes, step = known.sum(1), max(_block(backbone) // _DRAWS, 1)
+    sizes, step = known.sum(1), max(_BLOCK // _DRAWS, 1)
     numbers = row_uniforms(0, 0, _DRAWS, 1)
     for size in np.unique(sizes).tolist():
         alike = np.flatnonzero(sizes == size)
@@ -222,11 +223,6 @@ def known_first(known: Mask, order: list[int]) -> Ids:
     """Give the columns of each row as they are read: known ones, then the others."""
     rank = np.argsort(order) + len(order) * ~known
     return np.argsort(rank, axis=1)
-
-
-def _block(backbone: TextModel) -> int:
-    """Rows that are drawn together: the more, the more begin alike."""
-    return 1024 if backbone.device.type == "cpu" else 4096
 
 
 def _most(backbone: TextModel) -> int:

@@ -380,7 +380,7 @@ BAD_TABLES = {
 }
 
 BAD_PARAMETERS = {
-    "backbone": ("gpt2", T5Config()),
+    "backbone": (3, ["gpt2"], T5Config()),
     "max_epochs": (0, -1, 2.5, "many"),
     "learning_rate": (0, -1e-3, "high"),
     "batch_size": (0, 1.5),
