@@ -135,7 +135,8 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         or the supervised loss on real ones.
     align_pool_size : int, default=None
         Rows that are drawn for the fit of the signal, and again to be scored, in each round.
-        None: six for each real row, within 65,536 rows and 1.5 million cells.
+        None: six for each real row, within 65,536 rows and 1.5 million cells; of a model of text
+        2,048 at the most.
     memory : str or joblib.Memory, default=None
         Where supervised stages are kept for reuse: fits that differ in parameters of the
         alignment alone share one. Without `random_state` they share one seed, too.

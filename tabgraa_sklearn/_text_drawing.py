@@ -37,6 +37,7 @@ Mask = npt.NDArray[np.bool_]
 
 _BLOCK = 8192  # rows that are drawn together: the more, the more begin alike
 _DRAWS = 64  # from which the distribution of a number is counted
+_STRATUM = 64  # rows whose numbers are spread evenly
 _FEW_VALUES = 8  # of a target, that each row is tried with
 
 
@@ -53,7 +54,7 @@ def _(
     wanted: Wanted | None = None,
     stratified: bool = True,
 ) -> Iterator[tuple[Ids, Floats]]:
-    """Draw rows as codes of cells; rows are independent, whether `stratified` or not."""
+    """Draw rows as codes of cells."""
     n_columns, block = backbone.n_columns, _BLOCK
     known = np.zeros(n_columns, dtype=bool)
     allowed: dict[int, Any] = {}
@@ -75,6 +76,7 @@ def _(
             precision=precision,
             temperature=temperature,
             allowed=allowed,
+            stratified=stratified,
         )
         if wanted is not None:
             wanted.chances[start:stop] = torch.from_numpy(chances)
@@ -98,18 +100,18 @@ def _(
     """Draw the cells of rows that are not known, the known ones being read first."""
     n_columns, block = backbone.n_columns, _BLOCK
     codes = np.maximum(token_ids, 0).astype(np.int64)
-    places = row_uniforms(seed, 0, len(codes), 3 * n_columns)[:, 2 * n_columns :]
     own = known_first(known, order)
     # Candidates are needed where the known cells do not come first in the order of sampling.
     later = (np.diff(known[:, order].astype(np.int8), axis=1) > 0).any(1)
     seeds = [seed, *np.random.default_rng([seed, 11]).integers(2**31, size=candidates - 1)]
+    uniforms = [row_uniforms(int(one), 0, len(codes), 2 * n_columns + 1) for one in seeds]
     groups = np.where(known.all(1), -1, 2 * known.sum(1) + (later if candidates > 1 else 0))
     for group in np.unique(groups[groups >= 0]).tolist():
         alike = np.flatnonzero(groups == group)
         for rows in np.split(alike, range(block, len(alike), block)):
             drawn, scores = [], []
-            for one in seeds[: candidates if group % 2 else 1]:
-                numbers = row_uniforms(int(one), 0, int(rows[-1]) + 1, 3 * n_columns)[rows]
+            for of_one in uniforms[: candidates if group % 2 else 1]:
+                numbers = of_one[rows]
                 filled, chances = draw_texts(
                     backbone,
                     codes[rows],
@@ -119,17 +121,18 @@ def _(
                     precision=precision,
                     temperature=temperature,
                     allowed=allowed or {},
+                    stratified=stratified,
                 )
                 drawn.append(filled)
                 # The largest of scores with Gumbel noise is one drawn by their exponentials.
-                noise = -np.log(-np.log(np.clip(numbers[:, n_columns], 1e-300, 1 - 1e-16)))
+                noise = -np.log(-np.log(np.clip(numbers[:, -1], 1e-300, 1 - 1e-16)))
                 if group % 2:
                     gain = _advantage(backbone, filled, known[rows], own[rows], order, precision)
                     noise = noise + (gain + np.log(np.maximum(chances, 1e-300))) / temperature
                 scores.append(noise)
             best = np.argmax(scores, axis=0)
             codes[rows] = np.stack(drawn)[best, np.arange(len(rows))]
-    return codes, places
+    return codes, uniforms[0][:, n_columns : 2 * n_columns]
 
 
 @distributions.register
@@ -272,6 +275,7 @@ def draw_texts(
     precision: torch.dtype,
     temperature: float = 1.0,
     allowed: dict[int, Any] | None = None,
+    stratified: bool = False,
 ) -> tuple[Ids, Floats]:
     """Draw the cells of rows that are not known.
 
@@ -287,6 +291,9 @@ def draw_texts(
         arithmetic coding.
     allowed : dict of {int: ndarray}
         What some columns may hold, as their codec says it.
+    stratified : bool
+        Whether the numbers of rows that begin alike are spread evenly over [0, 1) before each
+        cell, see :func:`tabgraa_sklearn._drawing.draw_rows`.
 
     Returns
     -------
@@ -295,7 +302,7 @@ def draw_texts(
         The probability that the model gave, step by step, to what was allowed. Weighted with it,
         rows follow the model's own distribution among what is allowed.
     """
-    drawer = _Drawer(backbone, uniforms.copy(), temperature, allowed or {})
+    drawer = _Drawer(backbone, uniforms.copy(), temperature, allowed or {}, stratified)
     with _quietly(backbone, precision):
         return drawer.run(codes, known, orders)
 
@@ -408,10 +415,16 @@ class _Drawer:
     """Draws rows; those that begin alike are one sequence until they part."""
 
     def __init__(
-        self, backbone: TextModel, uniforms: Floats, temperature: float, allowed: dict[int, Any]
+        self,
+        backbone: TextModel,
+        uniforms: Floats,
+        temperature: float,
+        allowed: dict[int, Any],
+        stratified: bool,
     ) -> None:
         self.backbone, self.layout = backbone, backbone.layout
         self.uniforms, self.temperature = uniforms, temperature
+        self.stratified = stratified
         self.most = _most(backbone)
         # What the model may say, and what may be drawn of it.
         self.wide = self.layout.automata
@@ -471,6 +484,13 @@ class _Drawer:
             spelled = automaton.spell(branch.codes[some, column])
             branch.append(some, np.where(spelled >= 0, automaton.tokens[spelled], -1))
             branch.step[some] += 1
+        if self.stratified and len(free):
+            begun = np.zeros(len(branch.codes), dtype=bool)
+            begun[free] = True
+            here = np.flatnonzero(begun[branch.of])
+            # Sequences are numbered so that those which are near each other have parted late.
+            rows = branch.rows[here[np.argsort(branch.of[here], kind="stable")]]
+            self.uniforms[rows, column] = _spread(self.uniforms[rows, column])
         branch.states[free] = automaton.start(len(free))
         branch.inside[free] = moving[free] = True
 
@@ -562,3 +582,18 @@ class _Drawer:
         branch.n_read += branch.n_pending
         branch.n_pending[:] = 0
         return states[torch.arange(len(states), device=device), last]
+
+
+def _spread(numbers: Floats) -> Floats:
+    """Spread numbers evenly over [0, 1) within every 64 neighbours.
+
+    The k-th smallest of n becomes a number of [k / n, (k + 1) / n), wherein its further digits
+    decide.
+    """
+    n_empty = -len(numbers) % _STRATUM
+    ordered = np.append(numbers, np.full(n_empty, 2.0)).reshape(-1, _STRATUM)
+    ranks = ordered.argsort(1).argsort(1)
+    sizes = np.full((len(ordered), 1), _STRATUM)
+    sizes[-1] -= n_empty
+    spread: Floats = ((ranks + ordered * 4096.0 % 1.0) / sizes).ravel()[: len(numbers)]
+    return np.minimum(spread, 1.0 - 2.0**-53)

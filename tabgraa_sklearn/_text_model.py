@@ -2,7 +2,9 @@
 
 The probability of a cell is the product over its tokens of the model's softmax over those tokens
 that some cell of the column can go on with. Where there is no choice nothing is lost: names of
-columns, separators and the rest of a word that is certain cost no nats.
+columns, separators and the rest of a word that is certain cost no nats. Training maximises this
+same probability, not that over the whole vocabulary: what is barred is never drawn, so there is
+nothing to learn about it.
 """
 
 from __future__ import annotations

@@ -323,6 +323,27 @@ def test_drawn_rows_have_the_frequencies_of_their_probabilities(kind):
     assert (np.abs(counts - n * chances) < 4.5 * errors).all()
 
 
+def test_stratified_counts_come_nearer_to_their_probabilities():
+    tokenizer, model = model_of(small_table()[["g", "n"]], max_values=2)
+    n, rows = 2048, all_rows(tokenizer)
+    with torch.no_grad():
+        chances = model(torch.from_numpy(rows)).sum(1).exp().numpy()
+    errors = {}
+    for stratified in (False, True):
+        drawn, _ = draw_texts(
+            model,
+            np.zeros((n, 2), dtype=np.int64),
+            np.zeros((n, 2), dtype=bool),
+            np.tile([0, 1], (n, 1)),
+            np.random.default_rng(0).random((n, 2)),
+            precision=torch.float32,
+            stratified=stratified,
+        )
+        counts = np.array([(drawn == row).all(1).sum() for row in rows])
+        errors[stratified] = np.abs(counts - n * chances).sum()
+    assert errors[True] < errors[False] / 2
+
+
 def test_drawing_in_an_order_of_each_row_follows_the_likelihood():
     """The odds that a row was drawn with are those that forward gives, whatever is known."""
     tokenizer, model = model_of(small_table(), max_values=2)
