@@ -37,8 +37,8 @@ class TextBackbone:
         None: all weights are trained. An int: low-rank adapters of this rank beside frozen
         weights, which all copies share (needs ``pip install tabgraa-sklearn[lora]``).
     decimals : int, default=None
-        Decimals that numbers are written with at the most. None: those of the column; floats
-        without a last decimal get six digits of their spread.
+        Decimals that numbers of many values are written with at the most. None: those of the
+        column; floats without a last decimal get six digits of their spread.
     max_values : int, default=256
         Up to so many distinct numbers a column holds nothing but these; of more, any number
         between the smallest and the largest may come.

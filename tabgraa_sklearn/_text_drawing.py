@@ -247,7 +247,7 @@ def _log_probabilities(
     with _quietly(backbone, precision):
         device = backbone.device
         cells = backbone(torch.from_numpy(codes).to(device), torch.from_numpy(orders).to(device))
-        return cells.double().cpu().numpy()
+        return cells.cpu().double().numpy()
 
 
 def _advantage(
@@ -550,7 +550,7 @@ class _Drawer:
         assert automaton is not None and wide is not None
         index = torch.from_numpy(places).to(states.device)
         tokens = self.backbone._tokens(automaton)
-        logits = self.backbone._logits(states[index], tokens).double().cpu().numpy()
+        logits = self.backbone._logits(states[index], tokens).float().cpu().double().numpy()
         logits = np.where(wide.allowed(branch.states[places]), logits, -np.inf)
         logits -= logits.max(1, keepdims=True)
         shares: Floats = np.exp(logits / min(max(self.temperature, 1e-30), 1e30))
