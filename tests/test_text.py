@@ -517,8 +517,10 @@ def test_it_is_cloned_and_searched(gpt2):
 
 @pytest.mark.parametrize("objective", ["tabgraa", "dpo", "kto", "npo", "sft"])
 def test_rounds_run(gpt2, objective):
-    table = small_table(150)
-    model = make_text(gpt2, n_rounds=1, objective=objective, align_pool_size=64).fit(table)
+    table = small_table(300)
+    # Hardly trained, so that there is something to tell.
+    settings = {"learning_rate": 1e-5, "n_rounds": 1, "align_pool_size": 256}
+    model = make_text(gpt2, objective=objective, **settings).fit(table)
     assert model.n_rounds_ == 1
     rounds = [entry for entry in model.history_ if entry["stage"] == "alignment"]
     assert len(rounds) == 2 and np.isfinite(rounds[1]["judge_score"])
