@@ -175,6 +175,7 @@ def work(arguments: argparse.Namespace) -> None:
 
 def save_model(backbone: str, folder: Path, train: pd.DataFrame) -> None:
     """Write a model that both packages read: safetensors, and a tokenizer with an end."""
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if backbone == "tiny":
@@ -182,7 +183,12 @@ def save_model(backbone: str, folder: Path, train: pd.DataFrame) -> None:
     path = Path(backbone)
     settings = {"gguf_file": path.name} if backbone.endswith(".gguf") else {}
     source = str(path.parent) if settings else backbone
-    AutoModelForCausalLM.from_pretrained(source, **settings).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **settings)
+    # What was unpacked from GGUF is a plain model, and is stored as one.
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(source, **settings).save_pretrained(folder)
     return None
 

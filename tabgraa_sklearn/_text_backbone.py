@@ -114,6 +114,8 @@ class TextRecipe:
         language.generation_config = None
         if getattr(language.config, "auto_map", None):
             language.config.auto_map = None
+        # GGUF weights were unpacked: the model is a plain one from now on.
+        language.hf_quantizer = None
         if settings.lora_rank is not None:
             language = _with_adapters(language, settings.lora_rank)
         model = TextModel(layout, language, micro_batch_size=settings.micro_batch_size)
