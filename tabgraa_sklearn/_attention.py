@@ -33,9 +33,8 @@ class _CellLayer(DynamicLayer):  # type: ignore[misc]
         """Write the states of one or more cells behind those that are there."""
         new = (key_states, value_states)
         if self.length == 0:
-            self.laid_out = [
-                part.new_empty(*part.shape[:2], self.room, part.shape[3]) for part in new
-            ]
+            self.whole = [part.new_empty(*part.shape[:2], self.room, part.shape[3]) for part in new]
+            self.laid_out = self.whole
         stop = self.length + key_states.shape[2]
         for part, store in zip(new, self.laid_out, strict=True):
             store[:, :, self.length : stop] = part
@@ -48,17 +47,32 @@ class _CellLayer(DynamicLayer):  # type: ignore[misc]
         self.is_initialized = True
         return self.keys, self.values
 
-    def select(self, index: Tensor) -> _CellLayer:
+    def select(self, index: Tensor, spare: _CellLayer | None) -> _CellLayer:
         """Copy some of the sequences."""
         chosen = _CellLayer(self.room)
-        chosen.laid_out = []
-        for part in self.laid_out:
-            copy = part.new_empty(len(index), *part.shape[1:])
-            filled, taken = (store[:, :, : self.length] for store in (part, copy))
+        chosen.whole = []
+        for number, part in enumerate(self.laid_out):
+            if spare is not None and len(spare.whole[number]) >= len(index):
+                whole = spare.whole[number]
+            else:
+                whole = part.new_empty(len(index), *part.shape[1:])
+            filled, taken = (store[:, :, : self.length] for store in (part, whole[: len(index)]))
             torch.index_select(filled, 0, index, out=taken)
-            chosen.laid_out.append(copy)
+            chosen.whole.append(whole)
+        chosen.laid_out = [whole[: len(index)] for whole in chosen.whole]
         chosen._show(self.length)
         return chosen
+
+    def part(self, start: int, n: int) -> _CellLayer:
+        """Show some of the sequences, in place."""
+        shown = _CellLayer(self.room)
+        shown.laid_out = [store[start : start + n] for store in self.laid_out]
+        shown._show(self.length)
+        return shown
+
+    def lengthen(self) -> None:
+        """Take in a cell that was written through all parts."""
+        self._show(self.length + 1)
 
 
 class CellCache(Cache):  # type: ignore[misc]
@@ -73,12 +87,29 @@ class CellCache(Cache):  # type: ignore[misc]
     def __init__(self, room: int) -> None:
         super().__init__(layer_class_to_replicate=lambda: _CellLayer(room))
 
-    def select(self, index: Tensor) -> CellCache:
-        """Copy some of the rows, in the order of `index`."""
-        room = self.layers[0].room
-        chosen = CellCache(room)
-        chosen.layers = [layer.select(index) for layer in self.layers]
+    def select(self, index: Tensor, spare: CellCache | None = None) -> CellCache:
+        """Copy some of the rows, in the order of `index`.
+
+        Into the memory of `spare`, which is lost, where that is large enough: fresh memory costs
+        more than what is written to it.
+        """
+        chosen = CellCache(self.layers[0].room)
+        spares = spare.layers if spare is not None and spare.layers else [None] * len(self.layers)
+        chosen.layers = [
+            layer.select(index, old) for layer, old in zip(self.layers, spares, strict=True)
+        ]
         return chosen
+
+    def part(self, start: int, n: int) -> CellCache:
+        """Show `n` of the rows, from `start` on: what is written to them is written here."""
+        shown = CellCache(self.layers[0].room)
+        shown.layers = [layer.part(start, n) for layer in self.layers]
+        return shown
+
+    def lengthen(self) -> None:
+        """Take in the cells that were written through all parts."""
+        for layer in self.layers:
+            layer.lengthen()
 
 
 def _attention(

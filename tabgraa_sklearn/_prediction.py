@@ -15,14 +15,19 @@ from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
 from ._conditions import given_tokens
 from ._protocols import Backbone, Tokenizer
+from ._reading import read_rows
 from ._sampling import Drawing
 
 __all__ = ["distributions", "reduce_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
+Found = Iterator[tuple[npt.NDArray[np.int64], torch.Tensor]]  # some of the rows, their shares
+
 _CELLS = 1 << 22  # probabilities that are held at once
-_SEQUENCES = 512  # that go through the model at once
+_SEQUENCES = 512  # that go through the model at once as whole rows
+_BEGINNINGS = 1024  # that go through it at once cell by cell
+_READ_CELLS = 1 << 18  # of rows that are searched for common beginnings
 _FEW_VALUES = 8  # of a target, that each row is tried with
 
 
@@ -58,21 +63,28 @@ def distributions(
     token_ids, known[:, target] = np.maximum(token_ids, 0), False
     values = np.flatnonzero(~absent)
     few = len(values) <= _FEW_VALUES
-    n_rows = max(min(_CELLS // _size(codec), _SEQUENCES // (len(values) if few else 1)), 1)
+    n_rows = max(_SEQUENCES // len(values) if few else _READ_CELLS // len(order), 64)
+    read = _by_trial if few else _behind
     sizes = known.sum(1)
     for size in np.unique(sizes):
         alike = np.flatnonzero(sizes == size)
         for rows in np.split(alike, range(n_rows, len(alike), n_rows)):
-            # A block always has as many rows: a row's figures must not depend on those beside it.
-            block = np.resize(rows, n_rows)
+            # As many at once, always: a row's figures must not depend on those beside it.
+            block = np.resize(rows, n_rows) if few else rows
             tokens = torch.from_numpy(token_ids[block]).to(drawing.device)
-            with drawing.mode():
-                read = _by_trial if few else _behind
-                found = read(drawing.model, codec, tokens, known[block], order, target, values)
-            probabilities = np.zeros((len(rows), _size(codec)))
-            shares = found.cpu().double().numpy()[: len(rows)]
-            probabilities[:, values] = shares / np.maximum(shares.sum(1, keepdims=True), 1e-300)
-            yield rows, probabilities
+            parts = read(drawing.model, codec, tokens, known[block], order, target, values)
+            while True:
+                with drawing.mode():  # not while the caller has the word
+                    part = next(parts, None)
+                if part is None:
+                    break
+                own, found = part
+                shares = found.cpu().double().numpy()[own < len(rows)]
+                own = own[own < len(rows)]
+                probabilities = np.zeros((len(own), _size(codec)))
+                total = np.maximum(shares.sum(1, keepdims=True), 1e-300)
+                probabilities[:, values] = shares / total
+                yield rows[own], probabilities
 
 
 def _by_trial(
@@ -83,7 +95,7 @@ def _by_trial(
     order: list[int],
     target: int,
     values: npt.NDArray[np.int64],
-) -> torch.Tensor:
+) -> Found:
     """Probability of rows with each value of the target, relative to the likeliest's."""
     n_columns = len(order)
     counts = known.copy()
@@ -100,7 +112,7 @@ def _by_trial(
     )
     cells = model(tried, orders).to(model.begin.dtype)
     chances = (cells * counted).sum(1).view(len(tokens), len(values))
-    return (chances - chances.amax(1, keepdim=True)).exp()
+    yield np.arange(len(tokens)), (chances - chances.amax(1, keepdim=True)).exp()
 
 
 def _behind(
@@ -111,13 +123,18 @@ def _behind(
     order: list[int],
     target: int,
     values: npt.NDArray[np.int64],
-) -> torch.Tensor:
+) -> Found:
     """Probability of each value of the target behind the cells that are there."""
     rank = np.where(known, 0, 2 * len(order)) + np.argsort(order)
     rank[:, target] = len(order)
     orders = torch.from_numpy(rank.argsort(1)[:, : int(known[0].sum()) + 1])
-    states = model.read(tokens, orders.to(tokens.device))
-    return _cells(model, codec, states, target)[:, torch.from_numpy(values).to(tokens.device)]
+    states, own = read_rows(model, tokens, orders.to(tokens.device), _BEGINNINGS)
+    chosen = torch.from_numpy(values).to(tokens.device)
+    at_once = 1 << min(max(_CELLS // _size(codec), 1), _BEGINNINGS).bit_length() - 1
+    for number, part in enumerate(states.split(at_once)):
+        here = (own // at_once == number).nonzero()[:, 0]
+        found = _cells(model, codec, part, target)[:, chosen]
+        yield here.cpu().numpy(), found[own[here] % at_once]
 
 
 def reduce_numbers(values: Floats, probabilities: Floats, statistic: Any) -> Floats:

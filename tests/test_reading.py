@@ -1,0 +1,65 @@
+"""Known rows whose common beginnings are read once."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tabgraa_sklearn import TabGRAASynthesizer
+from tabgraa_sklearn._reading import read_rows
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "letter": random.choice(list("abc"), 400),
+            "price": random.normal(size=400).round(4),
+            "flag": random.random(400) < 0.3,
+            "count": random.integers(0, 20, 400),
+        }
+    )
+    model = TabGRAASynthesizer(max_epochs=1, n_rounds=0, precision="float32", random_state=0)
+    return model.fit(table), table
+
+
+def asked_of(fitted, same_order):
+    model, table = fitted
+    token_ids = torch.from_numpy(model._tokenizer.encode(table)).long()
+    orders = torch.tensor(model.column_order_).expand(len(table), -1)
+    if not same_order:
+        orders = torch.rand(orders.shape, generator=torch.Generator().manual_seed(0)).argsort(1)
+    return model.model_, token_ids, orders
+
+
+@pytest.mark.parametrize("same_order", [True, False])
+@pytest.mark.parametrize("n_read", [0, 1, 3])
+@pytest.mark.parametrize("at_once", [16, 1024])
+def test_states_are_those_of_whole_rows(fitted, same_order, n_read, at_once):
+    model, token_ids, orders = asked_of(fitted, same_order)
+    orders = orders[:, : n_read + 1]
+    with torch.inference_mode():
+        states, own = read_rows(model, token_ids, orders, at_once)
+        wanted = model.read(token_ids, orders)
+    assert len(states) % at_once == 0
+    torch.testing.assert_close(states[own], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_what_rows_share_is_read_once(fitted):
+    model, token_ids, orders = asked_of(fitted, same_order=True)
+    first = int(orders[0, 0])
+    digit = int(model.layout.first[first])
+    with torch.inference_mode():
+        _, own = read_rows(model, token_ids, orders[:, :2], 16)
+    for token in token_ids[:, digit].unique():
+        assert len(own[token_ids[:, digit] == token].unique()) == 1
+    assert len(own.unique()) == len(token_ids[:, digit].unique())
+
+
+def test_a_state_does_not_depend_on_the_rows_beside_it(fitted):
+    model, token_ids, orders = asked_of(fitted, same_order=False)
+    with torch.inference_mode():
+        states, own = read_rows(model, token_ids, orders, 64)
+        some, mine = read_rows(model, token_ids[100:103], orders[100:103], 64)
+    assert torch.equal(some[mine], states[own][100:103])
