@@ -22,9 +22,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from . import _objectives as objectives
-from ._backbone import CompactBackbone
 from ._credit import N_UNITS, chained_log_odds, expected_rewards, split_order
 from ._device import autocast
+from ._protocols import Backbone, Tokenizer
 from ._rewards import (
     Digester,
     Reward,
@@ -37,7 +37,6 @@ from ._rewards import (
 )
 from ._sampling import sample_tokens
 from ._sizes import rows_per_pass
-from ._tokenizer import TableTokenizer
 from ._training import Trainer, mixed_order_loss
 from .signals import forgotten, small_steps_lightgbm
 
@@ -52,7 +51,6 @@ _LARGE_TREES = {"num_leaves": 127, "min_child_samples": 30}
 _OF_WHOLE_ROWS = {**_LARGE_TREES, "n_estimators": 200, "learning_rate": 0.06}
 _OF_ONE_MORE_CELL = {**_LARGE_TREES, "n_estimators": 100, "learning_rate": 0.03}
 _MOST_CREDIT = 1.5  # nats by which one round may move a part of a row
-_BATCH_ROWS = 512
 _JUDGE_ROWS = 10_000  # of each kind that the judge learns from, at the most
 _MATCHED_ROWS = 16_384  # fresh rows on which marginal frequencies are matched
 
@@ -74,7 +72,7 @@ class RealRows:
     weights: Tensor
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, weights: Floats, tokenizer: TableTokenizer) -> RealRows:
+    def of(cls, frame: pd.DataFrame, weights: Floats, tokenizer: Tokenizer) -> RealRows:
         """Give rows of a frame, with their weights."""
         frame = frame.reset_index(drop=True)
         token_ids = torch.from_numpy(tokenizer.encode(frame))
@@ -183,7 +181,7 @@ class Aligner:
 
     Parameters
     ----------
-    tokenizer : TableTokenizer
+    tokenizer : Tokenizer
     order : list of int
         The columns in the order in which they are drawn.
     signal : estimator or None
@@ -215,7 +213,7 @@ class Aligner:
         Threads of the classifiers; None: as many as torch uses.
     """
 
-    tokenizer: TableTokenizer
+    tokenizer: Tokenizer
     order: list[int]
     device: torch.device
     precision: torch.dtype
@@ -224,7 +222,7 @@ class Aligner:
     objective: str = "tabgraa"
     beta: float = 1.0
     quantile: float = 0.5
-    learning_rate: float = 4e-4
+    learning_rate: float | None = None
     n_rounds: int = 2
     retain: str | None = None
     credit: str = "cell"
@@ -242,7 +240,7 @@ class Aligner:
     # -- the loop --------------------------------------------------------------------------
 
     def run(
-        self, model: CompactBackbone, train: RealRows, held_out: RealRows, seed: int
+        self, model: Backbone, train: RealRows, held_out: RealRows, seed: int
     ) -> AlignmentResult:
         """Align `model` in place; it ends as the best of the rounds, round 0 included."""
         random = np.random.RandomState(seed)
@@ -313,8 +311,8 @@ class Aligner:
 
     def _round(
         self,
-        model: CompactBackbone,
-        reference: CompactBackbone,
+        model: Backbone,
+        reference: Backbone,
         train: RealRows,
         held_out: RealRows,
         before: dict[str, Any],
@@ -337,15 +335,17 @@ class Aligner:
         credit = np.clip(credit - credit.mean(0), -bound, bound)
         credit -= credit.mean(0)
         self._align(model, reference, scoring, credit, train)
-        if self.match and self.reward == "realism":
+        if self.match and self.reward == "realism" and model.has_marginals:
             self._match_marginals(model, train)
         return self._drift(model, reference, scoring, reward)
 
     # -- generate --------------------------------------------------------------------------
 
-    def _generate(self, model: CompactBackbone, n_rows: int | None = None) -> Pool:
+    def _generate(self, model: Backbone, n_rows: int | None = None) -> Pool:
         """Draw fresh rows of the policy as it stands."""
-        n_rows = n_rows or self.n_pool or default_pool(len(self._train_numbers), len(self.order))
+        if n_rows is None:
+            usual = default_pool(len(self._train_numbers), len(self.order))
+            n_rows = self.n_pool or min(usual, model.rows_per_pool)
         parts = sample_tokens(
             model, n_rows, seed=self._seeds(), order=self.order, precision=self.precision
         )
@@ -434,8 +434,8 @@ class Aligner:
 
     def _align(
         self,
-        model: CompactBackbone,
-        reference: CompactBackbone,
+        model: Backbone,
+        reference: Backbone,
         pool: Pool,
         credit: Floats,
         train: RealRows,
@@ -463,8 +463,8 @@ class Aligner:
             device=self.device,
             precision=self.precision,
             max_epochs=1,
-            batch_size=min(_BATCH_ROWS, max(len(data[0]) // 32, 16)),
-            learning_rate=self.learning_rate,
+            batch_size=min(model.rows_per_step, max(len(data[0]) // 32, 16)),
+            learning_rate=self.learning_rate or model.align_learning_rate,
             n_iter_no_change=1,
             weight_decay=0.0,
             averaging=0.98,
@@ -478,7 +478,7 @@ class Aligner:
         if result.stop_reason == "interrupted":
             raise KeyboardInterrupt
 
-    def _match_marginals(self, model: CompactBackbone, train: RealRows) -> None:
+    def _match_marginals(self, model: Backbone, train: RealRows) -> None:
         """Make each token as frequent in fresh rows as it is in the table."""
         pool = self._generate(model, min(_MATCHED_ROWS, 8 * len(train.frame)))
         order = torch.tensor(self.order, device=self.device)
@@ -499,7 +499,7 @@ class Aligner:
         def by_unit(cells: Tensor) -> Tensor:
             return cells.new_zeros(len(cells), n_units).index_add(1, unit, cells)
 
-        def loss(model: CompactBackbone, token_ids: Tensor, figures: Tensor) -> Tensor:
+        def loss(model: Backbone, token_ids: Tensor, figures: Tensor) -> Tensor:
             of_reference, at_start, credit = figures.unbind(1)
             of_policy = model(token_ids, order[None])
             log_ratio = by_unit(of_policy - of_reference)  # (batch, n_units)
@@ -541,7 +541,7 @@ class Aligner:
         return pairwise[self.objective](high, low, self.beta)
 
     @torch.no_grad()
-    def _log_probabilities(self, model: CompactBackbone, token_ids: Tensor) -> Tensor:
+    def _log_probabilities(self, model: Backbone, token_ids: Tensor) -> Tensor:
         """Log-probability of each cell, (n_rows, n_columns), float32 on the CPU."""
         order = torch.tensor(self.order, device=self.device)
         parts = []
@@ -553,7 +553,7 @@ class Aligner:
         return torch.cat(parts)
 
     def _drift(
-        self, model: CompactBackbone, reference: CompactBackbone, pool: Pool, reward: Floats
+        self, model: Backbone, reference: Backbone, pool: Pool, reward: Floats
     ) -> dict[str, float]:
         """How far the policy has gone, on part of the rows that it learnt from."""
         token_ids = torch.from_numpy(pool.token_ids[:4096])
@@ -574,8 +574,8 @@ class Aligner:
 
     def _judge(
         self,
-        model: CompactBackbone,
-        reference: CompactBackbone,
+        model: Backbone,
+        reference: Backbone,
         train: RealRows,
         held_out: RealRows,
     ) -> dict[str, Any]:
@@ -584,7 +584,7 @@ class Aligner:
         Another family of classifier than the signal learns to tell the rows of the supervised
         stage from a fresh pool, and is tried on held-out rows and another pool.
         """
-        n_rows = min(len(self._train_numbers), _JUDGE_ROWS)
+        n_rows = min(len(self._train_numbers), _JUDGE_ROWS, model.rows_per_pool)
         n_fresh = max(2 * len(held_out.frame), n_rows)
         random = np.random.RandomState(self._judge_seed)  # the same rows for every round
         kept_seeds, self._seeds = self._seeds, lambda: int(random.randint(2**31 - 1))

@@ -23,6 +23,7 @@ from transformers import (
 
 from ._attention import ATTENTION, CellCache
 from ._layout import TokenLayout
+from ._protocols import Backbone
 from ._sizes import rows_per_pass
 
 __all__ = ["CompactBackbone", "compact_config"]
@@ -232,7 +233,7 @@ class _Vocabulary(nn.Module):
         return torch.cat(out).index_select(0, inverse).T
 
 
-class CompactBackbone(nn.Module):
+class CompactBackbone(Backbone):
     """Causal transformer over the cells of a row, columns in any order.
 
     Parameters
@@ -339,6 +340,11 @@ class CompactBackbone(nn.Module):
         self.barred_columns = sorted(barred)
         for column, mask in barred.items():
             self.register_buffer(f"barred_{column}", mask, persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.begin.device
 
     @torch.no_grad()
     def start_from(self, token_ids: Any, weights: Any) -> None:

@@ -43,7 +43,14 @@ class Codec:
         Which tokens of the second digit may follow each of the first.
     base, step : ndarray of shape (sizes[0],)
         Position of the cell: ``base[first] + step[first] * (second + 0.5)``.
+    inexact : bool
+        Whether a token may stand for several cells.
+    listed : bool
+        Whether the tokens are few enough to be listed.
     """
+
+    inexact = False
+    listed = True
 
     def __init__(self, column: Column, n_tokens: int, positions: Floats) -> None:
         self.column = column
@@ -71,6 +78,52 @@ class Codec:
         """
         return np.zeros(len(ids))
 
+    def everything(self, *, missing: bool = True) -> Array:
+        """Give all tokens as a mask (first, second or 1), with or without the missing cell."""
+        mask: npt.NDArray[np.bool_] = np.ones((self.sizes[0], 1), dtype=bool)
+        if self.allowed is not None:
+            mask = self.allowed.copy()
+        if self.has_missing and not missing:
+            mask[self.missing] = False
+        return mask
+
+    def chosen(self, ids: Ids) -> Array:
+        """Give the tokens of some cells, as a mask like that of all."""
+        mask = np.zeros_like(self.everything())
+        mask[ids[:, 0], ids[:, 1] if ids.shape[1] == 2 else 0] = True
+        return mask
+
+    def between(self, low: Any, high: Any) -> Array:
+        """Give the tokens of numbers from `low` to `high`; where none is, those nearest to them."""
+        raise NotImplementedError
+
+    def within(self, numbers: Array, low: Any, high: Any) -> Array:
+        """Move numbers whose token a range cuts into the range."""
+        return numbers
+
+    def readings(self) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
+        """Give what each pair of tokens stands for, and which of them are no cells.
+
+        Returns
+        -------
+        values : Series of shape (n_first * n_second,)
+            The middle of a cell that is an interval.
+        absent : ndarray of shape (n_first * n_second,)
+            Missing cells, and pairs that there are not.
+        """
+        n_second = self.sizes[1] if len(self.sizes) == 2 else 1
+        first, second = np.divmod(np.arange(int(np.prod(self.sizes))), n_second)
+        ids = np.column_stack([first, second])[:, : len(self.sizes)]
+        possible = np.ones(len(ids), dtype=bool)
+        if self.allowed is not None:
+            possible = self.allowed[first, second]
+            ids = np.where(possible[:, None], ids, 0)
+        values = self.decode(ids, np.full(len(ids), 0.5))
+        absent = ~possible
+        if self.has_missing:
+            absent |= first == self.missing
+        return values, absent
+
     def _second_digit(self, size: int, counts: Array, positions: Floats) -> None:
         """Add a digit of which the first `counts` tokens may follow each first token."""
         free = np.ones(self.sizes[0], dtype=np.int64)
@@ -90,6 +143,8 @@ class Codec:
 class NumberValues(Codec):
     """Numbers of few distinct values: the tokens are the values in order; lossless."""
 
+    inexact = True
+
     def __init__(self, column: Column, values: Array, counts: Array, tail_weight: float) -> None:
         super().__init__(column, len(values), spread(values, counts, tail_weight))
         self.values = values
@@ -103,6 +158,16 @@ class NumberValues(Codec):
         missing = ids[:, 0] >= len(self.values)
         values = self.values if len(self.values) else np.zeros(1, dtype=self.values.dtype)
         return self.column.from_numbers(values[np.where(missing, 0, ids[:, 0])], missing)
+
+    def between(self, low: Any, high: Any) -> Array:
+        inside = np.zeros((self.sizes[0], 1), dtype=bool)
+        values = self.values
+        chosen = (values >= low) & (values <= high)
+        if not chosen.any():
+            right = min(int(np.searchsorted(values, low)), len(values) - 1)
+            chosen[[max(right - 1, 0), right]] = True
+        inside[: len(values), 0] = chosen
+        return inside
 
 
 class Categories(Codec):
@@ -149,6 +214,8 @@ class Quantiles(Codec):
     ``G`` is the monotone map of numbers to [0, 1] that :func:`spread` gives, linear between
     stored knots. The digits are those of ``G`` in base ``n_bins`` and, below, ``n_levels``.
     """
+
+    inexact = True
 
     def __init__(
         self,
@@ -246,6 +313,19 @@ class Quantiles(Codec):
             numbers = numbers / self.factor
         return self.column.from_numbers(numbers, missing)
 
+    def between(self, low: Any, high: Any) -> Array:
+        mask = self.everything(missing=False)
+        inside = np.zeros_like(mask)
+        ends = self._scaled(np.array([low, high], dtype=self.x_knots.dtype))
+        n_cells = self.n_bins * self.n_levels
+        first, last = np.clip((self.rank(ends) * n_cells).astype(np.int64), 0, n_cells - 1)
+        cells = np.arange(n_cells).reshape(self.n_bins, self.n_levels)
+        inside[: self.n_bins] = (cells >= first) & (cells <= last)
+        is_atom = (self.atoms >= ends[0]) & (self.atoms <= ends[1])
+        inside[self.n_bins : self.n_bins + len(self.atoms), 0] = is_atom
+        # Of a range within one cell, the atoms beside it are no part.
+        return inside & mask
+
     def within(self, numbers: Array, low: Any, high: Any) -> Array:
         """Spread numbers whose cell a range cuts over the part of the cell that lies inside.
 
@@ -289,6 +369,8 @@ class Quantiles(Codec):
 
 class FreshValues(Codec):
     """Identifiers and texts: present or missing is all there is to learn."""
+
+    inexact = True
 
     def __init__(self, column: Column, series: pd.Series) -> None:
         present = column.n_missing < len(series)

@@ -16,13 +16,13 @@ import pandas as pd
 import torch
 
 from ._cells import DateStringCells, DecimalCells
-from ._codecs import Categories, Codec, FreshValues, NumberValues, Quantiles, nearest
+from ._codecs import Categories, Codec, FreshValues, nearest
 from ._drawing import Wanted
 from ._frames import to_frame
 from ._given_cells import as_cells, as_time
 from ._joining import filled_cells
+from ._protocols import Tokenizer
 from ._schema import Column
-from ._tokenizer import TableTokenizer
 from .constraints import Constraint
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 Mask = npt.NDArray[np.bool_]
+Allowed = npt.NDArray[Any]  # a mask of tokens, or whatever else a codec says of them
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Request:
     rows: npt.NDArray[np.int64]
     tokens: npt.NDArray[Any]
     given: frozenset[int]
-    allowed: dict[int, Mask] = field(default_factory=dict)
+    allowed: dict[int, Allowed] = field(default_factory=dict)
     cells: pd.DataFrame | None = None
     limits: dict[Hashable, tuple[Any, Any]] = field(default_factory=dict)
     choices: dict[Hashable, pd.Series] = field(default_factory=dict)
@@ -99,7 +100,7 @@ class Request:
     def restore(
         self,
         frame: pd.DataFrame,
-        tokenizer: TableTokenizer,
+        tokenizer: Tokenizer,
         chosen: npt.NDArray[np.int64] | None = None,
     ) -> pd.DataFrame:
         """Put the cells that were given where tokens stand for them inexactly.
@@ -110,8 +111,7 @@ class Request:
             column = tokenizer.schema_[name]
             drawn, missing = column.to_numbers(frame[name])
             codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
-            if isinstance(codec, Quantiles):
-                drawn = codec.within(drawn, low, high)
+            drawn = codec.within(drawn, low, high)
             frame[name] = column.from_numbers(np.clip(drawn, low, high), missing)
         for name, choices in self.choices.items():
             codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
@@ -119,7 +119,7 @@ class Request:
         if self.cells is not None:
             for name in self.cells.columns:
                 codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
-                if isinstance(codec, NumberValues | Quantiles | FreshValues):
+                if codec.inexact:
                     cells = self.cells[name]
                     cells = cells if chosen is None else cells.iloc[chosen]
                     frame[name] = _as_dtype(cells, frame[name].dtype)
@@ -133,7 +133,7 @@ def order_for(order: list[int], request: Request) -> list[int]:
     )
 
 
-def check_cells(conditions: Any, n_samples: int, tokenizer: TableTokenizer) -> pd.DataFrame:
+def check_cells(conditions: Any, n_samples: int, tokenizer: Tokenizer) -> pd.DataFrame:
     """Give `conditions` of ``sample`` that are no dict as a frame of given cells.
 
     Raises
@@ -163,7 +163,7 @@ def check_cells(conditions: Any, n_samples: int, tokenizer: TableTokenizer) -> p
 
 
 def parse_conditions(
-    conditions: Mapping[Hashable, Any], n_samples: int, tokenizer: TableTokenizer, seed: int
+    conditions: Mapping[Hashable, Any], n_samples: int, tokenizer: Tokenizer, seed: int
 ) -> list[Request]:
     """Read a dict of conditions.
 
@@ -188,7 +188,7 @@ def parse_conditions(
     return [request for request in requests if len(request.rows)]
 
 
-def check_constraints(constraints: Any, tokenizer: TableTokenizer) -> list[Constraint]:
+def check_constraints(constraints: Any, tokenizer: Tokenizer) -> list[Constraint]:
     """Read the parameter `constraints` of ``sample``.
 
     Raises
@@ -217,7 +217,7 @@ def check_constraints(constraints: Any, tokenizer: TableTokenizer) -> list[Const
 
 
 def given_tokens(
-    frame: pd.DataFrame, tokenizer: TableTokenizer, *, strict: bool
+    frame: pd.DataFrame, tokenizer: Tokenizer, *, strict: bool
 ) -> tuple[npt.NDArray[np.int64], Mask]:
     """Give the tokens of the cells that are there.
 
@@ -250,30 +250,26 @@ def given_tokens(
     return tokens, known
 
 
-def tokens_of_values(tokenizer: TableTokenizer) -> dict[int, Mask]:
+def tokens_of_values(tokenizer: Tokenizer) -> dict[int, Allowed]:
     """Give which tokens of a column are not its missing cell, where it has one among others."""
     allowed = {}
     for number, codec in enumerate(tokenizer.codecs_):
         if codec.has_missing and codec.missing > 0:
-            mask = _all_tokens(codec)
-            mask[codec.missing] = False
-            allowed[number] = mask
+            allowed[number] = codec.everything(missing=False)
     return allowed
 
 
-def restore_cells(
-    drawn: pd.DataFrame, given: pd.DataFrame, tokenizer: TableTokenizer
-) -> pd.DataFrame:
+def restore_cells(drawn: pd.DataFrame, given: pd.DataFrame, tokenizer: Tokenizer) -> pd.DataFrame:
     """Put given cells where tokens stand for them inexactly; missing ones are as drawn."""
     for name in given.columns:
         codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
         there = given[name].notna().to_numpy()
-        if there.any() and isinstance(codec, NumberValues | Quantiles | FreshValues):
+        if there.any() and codec.inexact:
             drawn[name] = filled_cells(given[name].reset_index(drop=True), drawn[name], ~there)
     return drawn
 
 
-def requests_of_cells(frame: pd.DataFrame, tokenizer: TableTokenizer) -> list[Request]:
+def requests_of_cells(frame: pd.DataFrame, tokenizer: Tokenizer) -> list[Request]:
     """Ask for the rows of a frame, of any of the columns, whose missing cells are to be drawn.
 
     Those of which the same cells are there are asked for together.
@@ -297,7 +293,7 @@ def requests_of_cells(frame: pd.DataFrame, tokenizer: TableTokenizer) -> list[Re
     return requests
 
 
-def _check_names(names: Any, tokenizer: TableTokenizer) -> None:
+def _check_names(names: Any, tokenizer: Tokenizer) -> None:
     known = tokenizer.schema_.names
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -307,7 +303,7 @@ def _check_names(names: Any, tokenizer: TableTokenizer) -> None:
 
 
 def _request(
-    conditions: Mapping[Hashable, Any], rows: npt.NDArray[np.int64], tokenizer: TableTokenizer
+    conditions: Mapping[Hashable, Any], rows: npt.NDArray[np.int64], tokenizer: Tokenizer
 ) -> Request:
     """Read a dict without shares."""
     tokens = np.full((1, len(tokenizer.digit_sizes)), -1, dtype=np.int64)
@@ -335,7 +331,7 @@ def _split(
     request: Request,
     name: Hashable,
     shares: Mapping[Any, Any],
-    tokenizer: TableTokenizer,
+    tokenizer: Tokenizer,
     random: np.random.Generator,
 ) -> list[Request]:
     """Give each value of a column its share of the rows."""
@@ -414,14 +410,7 @@ def _check_bounds(column: Column, cells: pd.Series) -> None:
         )
 
 
-def _all_tokens(codec: Codec) -> Mask:
-    """Which tokens there are, (first, second or 1)."""
-    if codec.allowed is None:
-        return np.ones((codec.sizes[0], 1), dtype=bool)
-    return codec.allowed.copy()
-
-
-def _range(codec: Codec, column: Column, value: tuple[Any, ...], request: Request) -> Mask:
+def _range(codec: Codec, column: Column, value: tuple[Any, ...], request: Request) -> Allowed:
     """Tokens of a range with both ends, an end of None being open."""
     if len(value) != 2:
         raise ValueError(
@@ -429,18 +418,15 @@ def _range(codec: Codec, column: Column, value: tuple[Any, ...], request: Reques
             f"{value!r}. A set of values is a list."
         )
     low, high = (None if pd.api.types.is_scalar(end) and pd.isna(end) else end for end in value)
-    mask = _all_tokens(codec)
-    if codec.has_missing:
-        mask[codec.missing] = False
     if column.has_numbers:
         ends = [_end(column, end, is_low) for end, is_low in ((low, True), (high, False))]
         if column.bounds is None or ends[0] > ends[1]:
             raise ValueError(_empty(column, value))
         request.limits[column.name] = (ends[0], ends[1])
-        inside = _between(codec, ends[0], ends[1], mask)
+        inside = codec.between(ends[0], ends[1])
     elif np.isfinite(codec.base).any():
         places = _places(codec)
-        inside = mask & np.isfinite(places)
+        inside = codec.everything(missing=False) & np.isfinite(places)
         for end, below in ((low, True), (high, False)):
             if end is not None:
                 end = _seen(codec, column, end, below)
@@ -452,7 +438,7 @@ def _range(codec: Codec, column: Column, value: tuple[Any, ...], request: Reques
             f"conditions[{column.name!r}] is a range, but the column's values have no order; a set "
             "of values is a list."
         )
-    if not inside.any():
+    if not (inside.size and (inside.dtype != bool or inside.any())):
         raise ValueError(_empty(column, value))
     return inside
 
@@ -536,30 +522,7 @@ def _end_of_strings(column: Column, end: Any, is_low: bool) -> Any:
     return int(number[0]) - 1 if found > wanted and column.grid else number[0]
 
 
-def _between(codec: Codec, low: Any, high: Any, mask: Mask) -> Mask:
-    """Tokens of numbers from `low` to `high`; where none is, those nearest to them."""
-    inside = np.zeros_like(mask)
-    if isinstance(codec, NumberValues):
-        values = codec.values
-        chosen = (values >= low) & (values <= high)
-        if not chosen.any():
-            right = min(int(np.searchsorted(values, low)), len(values) - 1)
-            chosen[[max(right - 1, 0), right]] = True
-        inside[: len(values), 0] = chosen
-        return inside & mask
-    assert isinstance(codec, Quantiles)
-    ends = codec._scaled(np.array([low, high], dtype=codec.x_knots.dtype))
-    n_cells = codec.n_bins * codec.n_levels
-    first, last = np.clip((codec.rank(ends) * n_cells).astype(np.int64), 0, n_cells - 1)
-    cells = np.arange(n_cells).reshape(codec.n_bins, codec.n_levels)
-    inside[: codec.n_bins] = (cells >= first) & (cells <= last)
-    is_atom = (codec.atoms >= ends[0]) & (codec.atoms <= ends[1])
-    inside[codec.n_bins : codec.n_bins + len(codec.atoms), 0] = is_atom
-    # Of a range within one cell, the atoms beside it are no part.
-    return inside & mask
-
-
-def _set(codec: Codec, column: Column, values: list[Any], request: Request) -> Mask:
+def _set(codec: Codec, column: Column, values: list[Any], request: Request) -> Allowed:
     """Tokens of a set of values; None among them allows missing cells."""
     if not values:
         raise ValueError(f"conditions[{column.name!r}] is an empty set of values.")
@@ -570,8 +533,7 @@ def _set(codec: Codec, column: Column, values: list[Any], request: Request) -> M
         )
     cells = as_cells(column, pd.Series(values, dtype=object))
     ids = _encode(codec, column, cells)
-    mask = np.zeros_like(_all_tokens(codec))
-    mask[ids[:, 0], ids[:, 1] if ids.shape[1] == 2 else 0] = True
+    mask = codec.chosen(ids)
     if column.has_numbers:
         present = cells[cells.notna()].drop_duplicates(ignore_index=True)
         if len(present):

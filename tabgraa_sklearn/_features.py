@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ._tokenizer import TableTokenizer
+from ._protocols import Tokenizer
 
 __all__ = ["to_features"]
 
 
-def to_features(tokenizer: TableTokenizer, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+def to_features(tokenizer: Tokenizer, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Give one number per cell.
 
     Numbers and times are themselves, in units of their last place; ordered categories are the
@@ -20,7 +20,7 @@ def to_features(tokenizer: TableTokenizer, frame: pd.DataFrame) -> npt.NDArray[n
 
     Parameters
     ----------
-    tokenizer : TableTokenizer
+    tokenizer : Tokenizer
         Fitted.
     frame : pandas.DataFrame of shape (n_rows, n_columns)
         Some or all of the columns that `tokenizer` knows.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from ._attention import CellCache
 from ._backbone import CompactBackbone
 from ._drawing import OutputTables, Wanted, draw_cell, draw_rows
+from ._protocols import Backbone
 from ._sampling import Drawing, row_uniforms
 
 __all__ = ["fill_tokens"]
@@ -23,8 +25,9 @@ Floats = npt.NDArray[np.float64]
 _MANY = 4096  # rows that lack the same cells: worth a search for those that begin alike
 
 
+@singledispatch
 def fill_tokens(
-    backbone: CompactBackbone,
+    backbone: Backbone,
     token_ids: npt.NDArray[Any],
     known: npt.NDArray[np.bool_],
     *,
@@ -65,6 +68,7 @@ def fill_tokens(
     uniforms : ndarray of shape (n_rows, n_columns)
         What the tokenizer needs to place values within their cells.
     """
+    assert isinstance(backbone, CompactBackbone)
     n_rows, n_digits = token_ids.shape
     width = n_digits + known.shape[1]
     drawing = Drawing.of(backbone, precision)

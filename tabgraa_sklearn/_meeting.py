@@ -10,12 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ._backbone import CompactBackbone
 from ._codecs import NumberValues
 from ._conditions import Request, order_for
 from ._possible import Possible
+from ._protocols import Backbone, Tokenizer
 from ._sampling import sample_tokens
-from ._tokenizer import TableTokenizer
 
 __all__ = ["meet"]
 
@@ -29,8 +28,8 @@ _ROWS = 1 << 18  # candidates that are in memory at once
 
 
 def meet(
-    model: CompactBackbone,
-    tokenizer: TableTokenizer,
+    model: Backbone,
+    tokenizer: Tokenizer,
     request: Request,
     *,
     order: list[int],
@@ -60,7 +59,8 @@ def meet(
     order = order_for(order, request)
     constraints = request.constraints
     possible = _rules(request, tokenizer)
-    weigh = bool(constraints) or len(request.allowed) > 1
+    exact = model.draws_sets_exactly
+    weigh = bool(constraints) or len(request.allowed) > (1 if exact else 0)
     rounds: tuple[int, ...] = (1,)
     if weigh:
         rounds = _CANDIDATES + (_FOR_CONSTRAINTS if constraints else ())
@@ -139,7 +139,7 @@ def meet(
     return drawn.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
 
 
-def _rules(request: Request, tokenizer: TableTokenizer) -> list[Possible]:
+def _rules(request: Request, tokenizer: Tokenizer) -> list[Possible]:
     """Give what tells which tokens can meet the constraints of a request.
 
     Where a given number, or the end of a range, lies between the values that there are tokens for,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
 from ._conditions import given_tokens
 from ._drawing import OutputTables
+from ._protocols import Backbone, Tokenizer
 from ._reading import by_chunks, read_rows
 from ._sampling import Drawing
-from ._tokenizer import TableTokenizer
 
-__all__ = ["cell_values", "distributions", "reduce_numbers"]
+__all__ = ["distributions", "reduce_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,32 +32,10 @@ _READ_CELLS = 1 << 18  # of rows that are searched for common beginnings
 _FEW_VALUES = 8  # of a target, that each row is tried with
 
 
-def cell_values(codec: Codec) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
-    """Give what each pair of tokens of a column stands for, and which of them are no cells.
-
-    Returns
-    -------
-    values : Series of shape (n_first * n_second,)
-        The middle of a cell that is an interval.
-    absent : ndarray of shape (n_first * n_second,)
-        Missing cells, and pairs that there are not.
-    """
-    first, second = np.divmod(np.arange(_size(codec)), _n_second(codec))
-    ids = np.column_stack([first, second])[:, : len(codec.sizes)]
-    possible = np.ones(len(ids), dtype=bool)
-    if codec.allowed is not None:
-        possible = codec.allowed[first, second]
-        ids = np.where(possible[:, None], ids, 0)
-    values = codec.decode(ids, np.full(len(ids), 0.5))
-    absent = ~possible
-    if codec.has_missing:
-        absent |= first == codec.missing
-    return values, absent
-
-
+@singledispatch
 def distributions(
-    backbone: CompactBackbone,
-    tokenizer: TableTokenizer,
+    backbone: Backbone,
+    tokenizer: Tokenizer,
     order: list[int],
     frame: pd.DataFrame,
     target: int,
@@ -76,9 +55,10 @@ def distributions(
     probabilities : ndarray of shape (n, n_first * n_second)
         Of the cells that are not missing; each row sums to 1.
     """
+    assert isinstance(backbone, CompactBackbone)
     codec = tokenizer.codecs_[target]
     assert not isinstance(codec, FreshValues)
-    absent = cell_values(codec)[1]
+    absent = codec.readings()[1]
     drawing = Drawing.of(backbone, precision)
     token_ids, known = given_tokens(frame, tokenizer, strict=False)
     token_ids, known[:, target] = np.maximum(token_ids, 0), False
@@ -218,10 +198,6 @@ def reduce_numbers(values: Floats, probabilities: Floats, statistic: Any) -> Flo
 
 def _size(codec: Codec) -> int:
     return int(np.prod(codec.sizes))
-
-
-def _n_second(codec: Codec) -> int:
-    return codec.sizes[1] if len(codec.sizes) == 2 else 1
 
 
 def _cells(model: CompactBackbone, codec: Codec, states: torch.Tensor, column: int) -> torch.Tensor:

@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
-from ._backbone import CompactBackbone
 from ._conditions import (
     Request,
     check_cells,
@@ -28,13 +27,13 @@ from ._filling import fill_tokens
 from ._frames import Container, check_frame, to_frame
 from ._joining import filled_cells
 from ._meeting import meet
-from ._prediction import cell_values, distributions, reduce_numbers
+from ._prediction import distributions, reduce_numbers
+from ._protocols import Backbone, Tokenizer
 from ._random import generator
 from ._refinement import CANDIDATES, chosen_candidates
 from ._rewards import log_odds, rewards
 from ._schema import Schema
 from ._scoring import row_log_likelihood
-from ._tokenizer import TableTokenizer
 
 if TYPE_CHECKING:
     from ._alignment import AlignmentResult
@@ -47,13 +46,13 @@ _CANDIDATES = 4  # for each row that is imputed
 class QuestionsMixin:
     """Questions to the model of a fitted table, as methods of the estimator."""
 
-    model_: CompactBackbone
+    model_: Backbone
     schema_: Schema
     column_order_: list[int]
     precision_: str
     n_features_in_: int
     signal_: Any
-    _tokenizer: TableTokenizer
+    _tokenizer: Tokenizer
     _container: Container
     _rounds: AlignmentResult
     _reward: Any
@@ -154,7 +153,7 @@ class QuestionsMixin:
         _check_statistic(statistic)
         frame, number = self._check_target(X, target)
         codec, column = self._tokenizer.codecs_[number], self.schema_.columns[number]
-        values, absent = cell_values(codec)
+        values, absent = codec.readings()
         parts = self._distributions(frame, number)
         if not column.has_numbers:
             best = np.empty(len(frame), dtype=np.int64)
@@ -192,7 +191,7 @@ class QuestionsMixin:
         """
         frame, number = self._check_target(X, target)
         column = self.schema_.columns[number]
-        values, absent = cell_values(self._tokenizer.codecs_[number])
+        values, absent = self._tokenizer.codecs_[number].readings()
         table = np.empty((len(frame), int((~absent).sum())))
         parts = self._distributions(frame, number)
         for rows, probabilities in parts:

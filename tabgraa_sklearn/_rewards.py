@@ -18,6 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import get_tags
 
 from ._features import to_features
+from ._protocols import Tokenizer
 from ._tokenizer import TableTokenizer
 
 __all__ = [
@@ -82,11 +83,11 @@ class Digester:
 
     Parameters
     ----------
-    tokenizer : TableTokenizer, default=None
+    tokenizer : Tokenizer, default=None
         Fitted on the table; None: one is fitted where it is needed.
     """
 
-    def __init__(self, tokenizer: TableTokenizer | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer | None = None) -> None:
         self.tokenizer = tokenizer
 
     def fit(self, X: Any) -> Digester:

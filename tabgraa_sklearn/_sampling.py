@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from ._backbone import CompactBackbone
 from ._device import autocast
 from ._drawing import Wanted, draw_rows
+from ._protocols import Backbone
 
 __all__ = ["Drawing", "row_uniforms", "sample_tokens"]
 
@@ -41,8 +43,9 @@ def row_uniforms(seed: int, start: int, stop: int, width: int) -> Floats:
     return np.concatenate(drawn)[offset : offset + stop - start]
 
 
+@singledispatch
 def sample_tokens(
-    backbone: CompactBackbone,
+    backbone: Backbone,
     n_samples: int,
     *,
     seed: int,
@@ -68,6 +71,7 @@ def sample_tokens(
     uniforms : ndarray of shape (n_rows, n_columns)
         What the tokenizer needs to place values within their cells.
     """
+    assert isinstance(backbone, CompactBackbone)
     layout = backbone.layout
     drawing = Drawing.of(backbone, precision)
     device, block = drawing.device, drawing.block
@@ -127,7 +131,7 @@ class Drawing:
     @classmethod
     def of(cls, backbone: CompactBackbone, precision: torch.dtype) -> Drawing:
         """Choose what the device and the number of columns ask for."""
-        device, n_columns = backbone.begin.device, backbone.layout.n_columns
+        device, n_columns = backbone.device, backbone.layout.n_columns
         share = device.type == "cpu"
         largest, most_cells = (1 << 12, 1 << 17) if share else (1 << 14, 1 << 20)
         return cls(

@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from ._backbone import CompactBackbone
+from ._protocols import Backbone
 
 __all__ = ["N_FOLDS", "log_likelihood", "row_log_likelihood", "two_sample_score"]
 
@@ -25,7 +25,7 @@ _CELLS = 1 << 14  # cells that are scored at once, which bounds the memory
 
 
 def row_log_likelihood(
-    model: CompactBackbone,
+    model: Backbone,
     token_ids: npt.NDArray[Any],
     known: npt.NDArray[np.bool_],
     order: list[int],
@@ -36,7 +36,7 @@ def row_log_likelihood(
 
     Parameters
     ----------
-    model : CompactBackbone
+    model : Backbone
     token_ids : ndarray of shape (n_rows, n_digits)
         -1 marks a cell that has no token.
     known : ndarray of shape (n_rows, n_columns)
@@ -74,7 +74,7 @@ def row_log_likelihood(
 
 
 def log_likelihood(
-    model: CompactBackbone, token_ids: npt.NDArray[Any], order: list[int], unseen: float
+    model: Backbone, token_ids: npt.NDArray[Any], order: list[int], unseen: float
 ) -> Floats:
     """Log-probability of each cell given those before it in `order`.
 
@@ -82,7 +82,7 @@ def log_likelihood(
 
     Parameters
     ----------
-    model : CompactBackbone
+    model : Backbone
     token_ids : ndarray of shape (n_rows, n_digits)
         -1 marks a cell that has no token.
     order : list of n_columns int
@@ -97,16 +97,14 @@ def log_likelihood(
     return _cells(_in_double_precision(model), token_ids, order, unseen)
 
 
-def _in_double_precision(model: CompactBackbone) -> CompactBackbone:
+def _in_double_precision(model: Backbone) -> Backbone:
     # MPS has no double precision.
-    device = torch.device("cpu") if model.begin.device.type == "mps" else model.begin.device
+    device = torch.device("cpu") if model.device.type == "mps" else model.device
     return copy.deepcopy(model).to(device, torch.float64).eval()
 
 
-def _cells(
-    exact: CompactBackbone, token_ids: npt.NDArray[Any], order: list[int], unseen: float
-) -> Floats:
-    device = exact.begin.device
+def _cells(exact: Backbone, token_ids: npt.NDArray[Any], order: list[int], unseen: float) -> Floats:
+    device = exact.device
     block = max(_CELLS // exact.n_columns, 1)
     parts = []
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,9 @@ from transformers import PretrainedConfig
 from ._backbone import CompactBackbone, compact_config
 from ._device import autocast, private_torch_seed
 from ._layout import TokenLayout
-from ._sizes import default_sizes
+from ._protocols import Backbone, Tokenizer
+from ._sizes import Sizes, default_sizes
+from ._text_backbone import TextBackbone, TextRecipe
 from ._tokenizer import TableTokenizer
 from ._training import Trainer, TrainingResult, mixed_order_loss, nats_per_row
 
@@ -33,7 +36,7 @@ Part = tuple[torch.Tensor, torch.Tensor]
 class SupervisedSettings:
     """The estimator's parameters that the supervised stage depends on."""
 
-    backbone: PretrainedConfig | None
+    backbone: Any
     max_epochs: int | None
     learning_rate: float | None
     batch_size: int | None
@@ -50,8 +53,8 @@ class Supervised:
 
     Attributes
     ----------
-    tokenizer : TableTokenizer
-    model : CompactBackbone
+    tokenizer : Tokenizer
+    model : Backbone
         On the device that it was learnt on.
     order : list of int
         The columns in the order in which they are drawn.
@@ -60,8 +63,8 @@ class Supervised:
         Rows that were set aside to decide when to stop.
     """
 
-    tokenizer: TableTokenizer
-    model: CompactBackbone
+    tokenizer: Tokenizer
+    model: Backbone
     order: list[int]
     result: TrainingResult
     held_out: npt.NDArray[np.int64]
@@ -105,12 +108,15 @@ def fit_supervised(
     Interrupted
         Where the user stopped it; it carries the best model so far.
     """
-    tokenizer = TableTokenizer(column_kinds=settings.column_kinds).fit(frame)
-    layout = make_layout(tokenizer)
+    recipe = _recipe(settings)
+    tokenizer = recipe.tokenizer(settings.column_kinds).fit(frame)
+    layout = tokenizer.layout()
     with private_torch_seed(seed, device):
         token_ids = tokenizer.encode(frame)
         order = layout.surest_first(token_ids, weights)
-        model, trainer = _build(settings, layout, order, len(frame), device, precision, verbose)
+        model = recipe.model(layout, len(frame)).to(device)
+        sizes = recipe.sizes(len(frame), layout.n_columns)
+        trainer = _trainer(settings, sizes, order, device, precision, verbose)
         learnt, held_out = split_rows(len(frame), settings.validation_fraction, seed)
         train, validation = (
             (torch.from_numpy(token_ids[rows]), torch.from_numpy(weights[rows].astype(np.float32)))
@@ -119,7 +125,10 @@ def fit_supervised(
         model.start_from(train[0].numpy(), train[1].numpy())
         result = trainer.run(model, train, validation)
         if result.stop_reason != "interrupted":
-            _match_marginals(model, order, trainer, train, validation)
+            if model.has_marginals:
+                _match_marginals(model, order, trainer, train, validation)
+            rows = validation[0].to(device, torch.long)
+            result.history[-1].update(model.figures(rows, torch.from_numpy(order[None])))
     supervised = Supervised(tokenizer, model, order.tolist(), result, held_out)
     if result.stop_reason == "interrupted":
         raise Interrupted(supervised)
@@ -139,44 +148,60 @@ def split_rows(
 
 def make_layout(tokenizer: TableTokenizer) -> TokenLayout:
     """Give what the language model has to know of a tokenizer."""
-    tables = [tokenizer.position_tables(column.name) for column in tokenizer.schema_]
-    return TokenLayout(
-        sizes=tokenizer.digit_sizes,
-        columns=tokenizer.digit_columns,
-        positions=tokenizer.token_positions,
-        bases=[base for base, _ in tables],
-        steps=[step for _, step in tables],
-        allowed=tokenizer.allowed,
-    )
+    return tokenizer.layout()
 
 
-def _build(
-    settings: SupervisedSettings,
-    layout: TokenLayout,
-    order: npt.NDArray[Any],
-    n_rows: int,
-    device: torch.device,
-    precision: torch.dtype,
-    verbose: int,
-) -> tuple[CompactBackbone, Trainer]:
-    """Make the model and its trainer, with sizes that follow the table."""
-    sizes = default_sizes(n_rows, layout.n_columns)
-    config = settings.backbone
-    if config is None:
-        dropout = sizes.dropout if settings.dropout is None else settings.dropout
+class _CompactRecipe:
+    """Makes tokenizer and model of the compact backbone."""
+
+    def __init__(self, config: PretrainedConfig | None, dropout: float | None) -> None:
+        self.config, self.dropout = config, dropout
+
+    def tokenizer(self, column_kinds: Mapping[Hashable, str] | None) -> TableTokenizer:
+        return TableTokenizer(column_kinds=column_kinds)
+
+    def model(self, layout: TokenLayout, n_rows: int) -> CompactBackbone:
+        """Make the model, whose size follows the table unless it was given."""
+        if self.config is not None:
+            model = CompactBackbone(layout, copy.deepcopy(self.config))
+            model.check_causal()
+            return model
+        sizes = self.sizes(n_rows, layout.n_columns)
+        dropout = sizes.dropout if self.dropout is None else self.dropout
         config = compact_config(
             layout.n_columns, width=sizes.width, n_layers=sizes.n_layers, dropout=dropout
         )
-    model = CompactBackbone(layout, copy.deepcopy(config))
-    if settings.backbone is not None:
-        model.check_causal()
-    model.to(device)
+        return CompactBackbone(layout, config)
+
+    def sizes(self, n_rows: int, n_columns: int) -> Sizes:
+        return default_sizes(n_rows, n_columns)
+
+
+def _recipe(settings: SupervisedSettings) -> Any:
+    """Tell by the parameter `backbone` how tokenizer and model are made."""
+    backbone = settings.backbone
+    if isinstance(backbone, str | os.PathLike):
+        backbone = TextBackbone(backbone)
+    if isinstance(backbone, TextBackbone):
+        return TextRecipe(backbone)
+    return _CompactRecipe(backbone, settings.dropout)
+
+
+def _trainer(
+    settings: SupervisedSettings,
+    sizes: Sizes,
+    order: npt.NDArray[Any],
+    device: torch.device,
+    precision: torch.dtype,
+    verbose: int,
+) -> Trainer:
+    """Make the trainer, with sizes that follow the table."""
     fixed = torch.from_numpy(order).to(device)
     share = settings.random_order_share
     validation = {"validation_nats": (1.0 - share, nats_per_row(fixed))}
     if share > 0:
         validation["validation_nats_random"] = (share, nats_per_row(None))
-    trainer = Trainer(
+    return Trainer(
         loss=mixed_order_loss(fixed, share),
         validation=validation,
         device=device,
@@ -187,11 +212,10 @@ def _build(
         n_iter_no_change=settings.n_iter_no_change,
         verbose=verbose,
     )
-    return model, trainer
 
 
 def _match_marginals(
-    model: CompactBackbone,
+    model: Backbone,
     order: npt.NDArray[Any],
     trainer: Trainer,
     train: Part,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from numbers import Integral, Real
@@ -23,6 +24,7 @@ from sklearn.utils.validation import (
 )
 from transformers import PretrainedConfig
 
+from . import _text_drawing  # noqa: F401 - registers how texts are drawn
 from ._alignment import OBJECTIVES, Aligner, AlignmentResult, RealRows
 from ._device import choose_device, choose_precision, private_torch_seed
 from ._features import to_features
@@ -41,6 +43,7 @@ from ._supervised import (
     fit_supervised,
     split_rows,
 )
+from ._text_backbone import TextBackbone
 from ._training import TrainingResult
 
 __all__ = ["TabGRAASynthesizer"]
@@ -62,17 +65,21 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
 
     Parameters
     ----------
-    backbone : transformers.PretrainedConfig, default=None
-        The architecture of the language model. None takes a compact GPT whose heads share their
-        keys (GPTBigCode) and whose size follows the table. A configuration must belong to a causal
-        model that accepts ``inputs_embeds``; it is trained from scratch.
+    backbone : str, path, TextBackbone or transformers.PretrainedConfig, default=None
+        The language model. None takes a compact GPT whose heads share their keys (GPTBigCode) and
+        whose size follows the table. A configuration must belong to a causal model that accepts
+        ``inputs_embeds``; it is trained from scratch. A name on the Hugging Face hub, a folder or
+        a ``.gguf`` file is a pretrained model of text, which reads rows as sentences;
+        `TextBackbone` has its settings. Every row that it draws is valid.
     max_epochs : int, default=None
         Passes over the table at the most. None: from 3 for very large tables to 300 for very
-        small ones.
+        small ones; from 4 to 100 for a model of text.
     learning_rate : float, default=None
-        Step size of AdamW. None: 0.0025 to 0.005, the larger the table the more.
+        Step size of AdamW. None: 0.0025 to 0.005, the larger the table the more; 5e-5 for a model
+        of text, 5e-4 for its adapters.
     batch_size : int, default=None
-        Rows per step. None: between 16 and 512, following the numbers of rows and columns.
+        Rows per step. None: between 16 and 512, following the numbers of rows and columns; 16 or
+        32 for a model of text.
     validation_fraction : float, default=0.05
         Share of the rows that is held out to decide when to stop; at most 20,000 rows.
     n_iter_no_change : int, default=4
@@ -117,8 +124,9 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         stays to the supervised one.
     quantile : float, default=0.5
         Share of the ranking by reward that each group takes; 0.5: halves.
-    align_learning_rate : float, default=4e-4
-        Step size of AdamW in the rounds.
+    align_learning_rate : float, default=None
+        Step size of AdamW in the rounds. None: 4e-4 for the compact model, 2e-5 for a model of
+        text, 2e-4 for its adapters.
     align_credit : {"cell", "row"}, default="cell"
         Whether each cell is credited with what it contributed to the reward of its row, or each
         row as a whole. The baselines take whole rows.
@@ -127,7 +135,8 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         or the supervised loss on real ones.
     align_pool_size : int, default=None
         Rows that are drawn for the fit of the signal, and again to be scored, in each round.
-        None: six for each real row, within 65,536 rows and 1.5 million cells.
+        None: six for each real row, within 65,536 rows and 1.5 million cells; of a model of text
+        2,048 at the most.
     memory : str or joblib.Memory, default=None
         Where supervised stages are kept for reuse: fits that differ in parameters of the
         alignment alone share one. Without `random_state` they share one seed, too.
@@ -157,7 +166,9 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
 
         Of an epoch: "stage", "epoch", "train_nats", "validation_nats" (held-out nats per row,
         columns in the order of sampling), "validation_nats_random" (columns in random order),
-        "learning_rate", "rows_per_second", "seconds", "elapsed_seconds".
+        "learning_rate", "rows_per_second", "seconds", "elapsed_seconds". Of the last epoch of a
+        model of text also "masked_mass": the mean probability, over its whole vocabulary, of
+        tokens that no cell could have gone on with.
 
         Of a round, 0 being the supervised model, with figures of the model after it: "stage",
         "round", "signal_auc" (area under the ROC curve of a signal fitted against it, held-out
@@ -214,7 +225,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "backbone": [PretrainedConfig, None],
+        "backbone": [PretrainedConfig, TextBackbone, str, os.PathLike, None],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
@@ -231,7 +242,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         "objective": [StrOptions(set(OBJECTIVES))],
         "beta": [Interval(Real, 0, None, closed="neither")],
         "quantile": [Interval(Real, 0, 0.5, closed="right")],
-        "align_learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "align_learning_rate": [Interval(Real, 0, None, closed="neither"), None],
         "align_credit": [StrOptions({"cell", "row"})],
         "align_retain": [StrOptions({"kl", "supervised"}), None],
         "align_pool_size": [Interval(Integral, 64, None, closed="left"), None],
@@ -245,7 +256,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        backbone: PretrainedConfig | None = None,
+        backbone: PretrainedConfig | TextBackbone | str | os.PathLike[str] | None = None,
         max_epochs: int | None = None,
         learning_rate: float | None = None,
         batch_size: int | None = None,
@@ -262,7 +273,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         objective: str = "tabgraa",
         beta: float = 1.0,
         quantile: float = 0.5,
-        align_learning_rate: float = 4e-4,
+        align_learning_rate: float | None = None,
         align_credit: str = "cell",
         align_retain: str | None = None,
         align_pool_size: int | None = None,

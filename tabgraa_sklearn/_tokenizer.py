@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tabgraa_sklearn._codecs import Codec, make_codec
+from tabgraa_sklearn._layout import TokenLayout
 from tabgraa_sklearn._schema import Schema
 
 __all__ = ["TableTokenizer"]
@@ -73,7 +74,19 @@ class TableTokenizer:
     def fit(self, frame: pd.DataFrame) -> TableTokenizer:
         """Learn the code of a table that passes ``check_frame``."""
         schema = Schema.from_frame(frame, self.column_kinds)
-        codecs = [
+        codecs = self._make_codecs(schema, frame)
+        self.schema_ = schema
+        self.codecs_ = codecs
+        self.digit_sizes = np.array([size for codec in codecs for size in codec.sizes])
+        self.digit_columns = np.repeat(np.arange(len(codecs)), [len(c.sizes) for c in codecs])
+        self.token_positions = [place for codec in codecs for place in codec.positions]
+        self.allowed = [
+            allowed for codec in codecs for allowed in (None, codec.allowed)[: len(codec.sizes)]
+        ]
+        return self
+
+    def _make_codecs(self, schema: Schema, frame: pd.DataFrame) -> list[Codec]:
+        return [
             make_codec(
                 column,
                 frame[column.name],
@@ -84,15 +97,18 @@ class TableTokenizer:
             )
             for column in schema
         ]
-        self.schema_ = schema
-        self.codecs_ = codecs
-        self.digit_sizes = np.array([size for codec in codecs for size in codec.sizes])
-        self.digit_columns = np.repeat(np.arange(len(codecs)), [len(c.sizes) for c in codecs])
-        self.token_positions = [place for codec in codecs for place in codec.positions]
-        self.allowed = [
-            allowed for codec in codecs for allowed in (None, codec.allowed)[: len(codec.sizes)]
-        ]
-        return self
+
+    def layout(self) -> Any:
+        """Give what the language model has to know."""
+        tables = [self.position_tables(column.name) for column in self.schema_]
+        return TokenLayout(
+            sizes=self.digit_sizes,
+            columns=self.digit_columns,
+            positions=self.token_positions,
+            bases=[base for base, _ in tables],
+            steps=[step for _, step in tables],
+            allowed=self.allowed,
+        )
 
     def digits(self, name: Hashable) -> slice:
         """Give the digits of a column."""

@@ -15,8 +15,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 
-from ._backbone import CompactBackbone
 from ._device import autocast
+from ._protocols import Backbone
 from ._sizes import rows_per_pass
 
 __all__ = ["Trainer", "TrainingResult", "mixed_order_loss", "nats_per_row"]
@@ -37,7 +37,7 @@ def mixed_order_loss(order: Tensor, random_order_share: float) -> Loss:
     or the other.
     """
 
-    def loss(model: CompactBackbone, token_ids: Tensor, weights: Tensor) -> Tensor:
+    def loss(model: Backbone, token_ids: Tensor, weights: Tensor) -> Tensor:
         n_rows, n_columns = len(token_ids), len(order)
         if random_order_share > 0 and float(torch.rand(())) < random_order_share:
             orders = random_orders(n_rows, n_columns, token_ids.device)
@@ -55,7 +55,7 @@ def nats_per_row(order: Tensor | None) -> Loss:
     In one fixed order; None: each row in a random one, the same at every call.
     """
 
-    def loss(model: CompactBackbone, token_ids: Tensor, weights: Tensor) -> Tensor:
+    def loss(model: Backbone, token_ids: Tensor, weights: Tensor) -> Tensor:
         if order is None:
             # Drawn on the CPU: the same orders on every device.
             generator = torch.Generator().manual_seed(0)
@@ -186,7 +186,7 @@ class Trainer:
 
     def run(
         self,
-        model: CompactBackbone,
+        model: Backbone,
         train: tuple[Tensor, Tensor],
         validation: tuple[Tensor, Tensor],
     ) -> TrainingResult:
@@ -205,7 +205,7 @@ class Trainer:
 
     def _run(
         self,
-        model: CompactBackbone,
+        model: Backbone,
         train: tuple[Tensor, Tensor],
         validation: tuple[Tensor, Tensor],
     ) -> TrainingResult:
@@ -263,7 +263,7 @@ class Trainer:
             print(f"stopped: {result.stop_reason}; kept epoch {result.best_epoch}", flush=True)
         return result
 
-    def _parameter_groups(self, model: CompactBackbone) -> list[dict[str, Any]]:
+    def _parameter_groups(self, model: Backbone) -> list[dict[str, Any]]:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in named if name.startswith("transformer.") and p.ndim == 2]
         decayed = {id(p) for p in matrices}
@@ -276,8 +276,8 @@ class Trainer:
     def _epoch(
         self,
         policy: nn.Module,
-        model: CompactBackbone,
-        average: CompactBackbone,
+        model: Backbone,
+        average: Backbone,
         optimizer: Any,
         accelerator: Accelerator,
         train: tuple[Tensor, Tensor],
@@ -327,13 +327,16 @@ class Trainer:
         return self.learning_rate * warm * (0.1 + 0.9 * min(1.0, left))
 
     @torch.no_grad()
-    def _average(self, average: CompactBackbone, model: CompactBackbone) -> None:
+    def _average(self, average: Backbone, model: Backbone) -> None:
         """Move the average towards the model; early steps count less the later it gets."""
         decay = min(self.averaging, (1 + self._step) / (10 + self._step))
-        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1.0 - decay)
+        # Frozen weights never move, and copies may share them.
+        pairs = zip(average.parameters(), model.parameters(), strict=True)
+        moving = [pair for pair in pairs if pair[1].requires_grad]
+        torch._foreach_lerp_([a for a, _ in moving], [b for _, b in moving], 1.0 - decay)
 
     def measure(
-        self, model: CompactBackbone, validation: tuple[Tensor, Tensor]
+        self, model: Backbone, validation: tuple[Tensor, Tensor]
     ) -> tuple[float, dict[str, float]]:
         """Judge a model by held-out rows: the weighted sum to minimise, and its parts by name."""
         parts = {
@@ -343,9 +346,7 @@ class Trainer:
         return sum(weight * parts[name] for name, (weight, _) in self.validation.items()), parts
 
     @torch.no_grad()
-    def _validate(
-        self, model: CompactBackbone, validation: tuple[Tensor, Tensor], loss: Loss
-    ) -> float:
+    def _validate(self, model: Backbone, validation: tuple[Tensor, Tensor], loss: Loss) -> float:
         """Nats per row on held-out rows."""
         model.eval()
         total, weight = 0.0, 0.0

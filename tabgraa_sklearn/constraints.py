@@ -18,7 +18,7 @@ import pandas as pd
 from ._codecs import FreshValues, Quantiles
 from ._frames import to_frame
 from ._possible import Possible, PossibleCombinations, PossiblePairs, token_ends
-from ._tokenizer import TableTokenizer
+from ._protocols import Tokenizer
 
 __all__ = ["Constraint", "FixedCombinations", "Inequality", "Predicate"]
 
@@ -52,7 +52,7 @@ class Constraint(ABC):
         ndarray of shape (n_rows,), bool
         """
 
-    def possible(self, tokenizer: TableTokenizer) -> Possible | None:
+    def possible(self, tokenizer: Tokenizer) -> Possible | None:
         """Give what tells which tokens can meet it; None: nothing but the finished row does."""
         return None
 
@@ -102,8 +102,8 @@ class FixedCombinations(Constraint):
         known = group[: len(self.table)]
         return np.asarray(group[len(self.table) :].isin(known))
 
-    def possible(self, tokenizer: TableTokenizer) -> Possible:
-        """Give what tells which tokens can meet it."""
+    def possible(self, tokenizer: Tokenizer) -> Possible | None:
+        """Give what tells which tokens can meet it; None where these are too many to list."""
         first = {}
         for name in self.columns:
             number = tokenizer.schema_.position(name)
@@ -116,6 +116,8 @@ class FixedCombinations(Constraint):
                     f"constraints: {self!r} names {name!r}, whose many values are learnt by "
                     f'intervals; fit with column_kinds={{{name!r}: "categorical"}}.'
                 )
+            if not tokenizer.codecs_[number].listed:
+                return None
             ids = tokenizer.encode_column(name, self.table[name], unknown="mark")
             first[number] = ids[:, 0].astype(np.int64)
         known = np.logical_and.reduce([ids >= 0 for ids in first.values()])
@@ -169,11 +171,10 @@ class Inequality(Constraint):
         met[there] = compared.to_numpy(dtype=bool)
         return met
 
-    def possible(self, tokenizer: TableTokenizer) -> Possible:
-        """Give what tells which tokens can meet it."""
+    def possible(self, tokenizer: Tokenizer) -> Possible | None:
+        """Give what tells which tokens can meet it; None where these are too many to list."""
         numbers = [tokenizer.schema_.position(name) for name in self.columns]
-        ends = []
-        for name, number in zip(self.columns, numbers, strict=True):
+        for name in self.columns:
             if not tokenizer.schema_[name].has_numbers:
                 raise ValueError(
                     f"constraints: {self!r} names {name!r}, which holds no numbers or times."
@@ -183,7 +184,10 @@ class Inequality(Constraint):
                     f"constraints: {self!r} compares {name!r}, which is stored as strings; convert "
                     "it to numbers or dates before fit."
                 )
-            ends.append(token_ends(tokenizer.codecs_[number]))
+        codecs = [tokenizer.codecs_[number] for number in numbers]
+        if not all(codec.listed for codec in codecs):
+            return None
+        ends = [token_ends(codec) for codec in codecs]
         (least, _), (_, most) = ends
         empty = least.isna().to_numpy()[:, None] | most.isna().to_numpy()[None, :]
         pairs = pd.MultiIndex.from_product([range(len(least)), range(len(most))])

@@ -76,3 +76,17 @@ def test_only_one_column_has_the_many_categories(module):
     table = module("scaling").make_table(5000, 4, 1000, seed=0)
     assert table["label_1"].nunique() > 900
     assert table["label_3"].nunique() == 20
+
+
+def test_rows_are_valid_where_each_cell_could_be_one_of_the_table(module):
+    train = pd.DataFrame({"age": [20, 60], "job": ["a", None], "income": ["x", "y"]})
+    table = module("tables").Table("some", train, train, "income", ["job", "income"])
+    rows = pd.DataFrame(
+        {
+            "age": ["30", "61", "old", "20", "25"],
+            "job": ["a", "a", "a", None, "b"],
+            "income": ["x", "y", "x", "y", "x"],
+        }
+    )
+    assert module("text").share_valid(rows, table) == 2 / 5
+    assert module("text").share_valid(rows.head(0), table) == 0.0

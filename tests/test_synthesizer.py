@@ -380,7 +380,7 @@ BAD_TABLES = {
 }
 
 BAD_PARAMETERS = {
-    "backbone": ("gpt2", T5Config()),
+    "backbone": (3, ["gpt2"], T5Config()),
     "max_epochs": (0, -1, 2.5, "many"),
     "learning_rate": (0, -1e-3, "high"),
     "batch_size": (0, 1.5),
@@ -438,7 +438,7 @@ def test_a_bad_parameter_is_named_and_changes_nothing(tiny, steady, name, value)
     model.set_params(**{name: value})
     if name == "device" and value in ("nowhere", "cuda:99", "meta"):
         message = rf"^device must .*; got '{value}'\.$"
-    elif name == "backbone" and not isinstance(value, str):
+    elif name == "backbone" and isinstance(value, T5Config):
         message = r"^backbone must be the configuration of a causal .* got T5Config\.$"
     elif name == "random_state" and value == -1:
         message = r"The 'random_state' parameter of TabGRAASynthesizer must be"

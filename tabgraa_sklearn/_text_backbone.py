@@ -1,0 +1,179 @@
+"""Pretrained language models from a hub, a folder or a file: settings, and safe loading."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.pytorch_utils import Conv1D
+
+from ._sizes import Sizes
+from ._text_layout import TextLayout
+from ._text_model import TextModel
+from ._text_tokenizer import TextTokenizer
+
+__all__ = ["TextBackbone", "TextRecipe"]
+
+
+@dataclass(frozen=True)
+class TextBackbone:
+    """A pretrained language model that reads rows as text, with its settings.
+
+    ``TabGRAASynthesizer(backbone="distilgpt2")`` is short for
+    ``TabGRAASynthesizer(backbone=TextBackbone("distilgpt2"))``.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name on the Hugging Face hub, a folder with ``config.json``, ``model.safetensors`` and
+        the tokenizer's files, or a ``.gguf`` file. Code that comes with a model is never run, and
+        weights in pickles are not read.
+    lora_rank : int, default=None
+        None: all weights are trained. An int: low-rank adapters of this rank beside frozen
+        weights, which all copies share (needs ``pip install tabgraa-sklearn[lora]``).
+    decimals : int, default=None
+        Decimals that numbers of many values are written with at the most. None: those of the
+        column; floats without a last decimal get six digits of their spread.
+    max_values : int, default=256
+        Up to so many distinct numbers a column holds nothing but these; of more, any number
+        between the smallest and the largest may come.
+    micro_batch_size : int, default=16
+        Rows of which activations are kept at a time; a larger batch goes in parts, for a third
+        more time. Gradients are those of the whole batch.
+
+    Examples
+    --------
+    >>> from tabgraa_sklearn import TabGRAASynthesizer, TextBackbone
+    >>> TabGRAASynthesizer(backbone=TextBackbone("distilgpt2", decimals=2)).backbone.decimals
+    2
+
+    References
+    ----------
+    Borisov et al., "Language Models are Realistic Tabular Data Generators", ICLR 2023.
+    Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022.
+    """
+
+    name_or_path: str | os.PathLike[str]
+    lora_rank: int | None = None
+    decimals: int | None = None
+    max_values: int = 256
+    micro_batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not isinstance(self.name_or_path, str | os.PathLike):
+            raise ValueError(
+                f"TextBackbone: name_or_path must be a str or a path; got {self.name_or_path!r}."
+            )
+        least = {"lora_rank": 1, "decimals": 0, "max_values": 1, "micro_batch_size": 1}
+        for name, low in least.items():
+            value = getattr(self, name)
+            optional = name in ("lora_rank", "decimals")
+            if value is None and optional:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(
+                    f"TextBackbone: {name} must be {'None or ' * optional}an int of at least "
+                    f"{low}; got {value!r}."
+                )
+
+
+class TextRecipe:
+    """Makes tokenizer and model of a text backbone."""
+
+    def __init__(self, settings: TextBackbone) -> None:
+        self.settings = settings
+
+    def tokenizer(self, column_kinds: Mapping[Hashable, str] | None) -> TextTokenizer:
+        """Give an unfitted tokenizer."""
+        settings = self.settings
+        return TextTokenizer(
+            _load(AutoTokenizer, settings.name_or_path),
+            decimals=settings.decimals,
+            max_values=settings.max_values,
+            column_kinds=column_kinds,
+        )
+
+    def model(self, layout: TextLayout, n_rows: int) -> TextModel:
+        """Give the pretrained model, on the CPU."""
+        settings = self.settings
+        weights = {} if _is_gguf(settings.name_or_path) else {"use_safetensors": True}
+        language = _load(
+            AutoModelForCausalLM, settings.name_or_path, dtype=torch.float32, **weights
+        )
+        # Nothing of where it came from goes into pickles, nor anything that names foreign code.
+        language.config._name_or_path = ""
+        for module in language.modules():
+            if hasattr(module, "name_or_path"):
+                module.name_or_path = ""
+        language.generation_config = None
+        if getattr(language.config, "auto_map", None):
+            language.config.auto_map = None
+        # GGUF weights were unpacked: the model is a plain one from now on.
+        language.hf_quantizer = None
+        if settings.lora_rank is not None:
+            language = _with_adapters(language, settings.lora_rank)
+        model = TextModel(layout, language, micro_batch_size=settings.micro_batch_size)
+        model.check_causal()
+        return model
+
+    def sizes(self, n_rows: int, n_columns: int) -> Sizes:
+        """Give what the estimator takes where its parameters are None."""
+        lora = self.settings.lora_rank is not None
+        return Sizes(
+            width=0,
+            n_layers=0,
+            dropout=0.0,
+            learning_rate=5e-4 if lora else 5e-5,
+            batch_size=16 if n_rows < 20_000 else 32,
+            max_epochs=min(max(round(400_000 / n_rows), 4), 100),
+        )
+
+
+def _is_gguf(path: str | os.PathLike[str]) -> bool:
+    return str(path).endswith(".gguf")
+
+
+def _load(kind: Any, path: str | os.PathLike[str], **settings: Any) -> Any:
+    """Load a tokenizer or a model, without code or pickles of others."""
+    place = Path(path)
+    if _is_gguf(path):
+        settings["gguf_file"] = place.name
+    try:
+        source = str(place.parent) if _is_gguf(path) else str(path)
+        return kind.from_pretrained(source, trust_remote_code=False, **settings)
+    except ImportError as error:
+        if not _is_gguf(path):
+            raise
+        raise ImportError(
+            f"backbone={str(path)!r} needs the package gguf: pip install tabgraa-sklearn[text]."
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"backbone={str(path)!r} could not be loaded. Without the hub, pass a folder with "
+            "config.json, model.safetensors and the tokenizer's files (as save_pretrained writes "
+            "it), or a .gguf file. Weights must be safetensors or GGUF, and the architecture one "
+            f"of transformers' own: code that comes with a model is never run. {error}"
+        ) from error
+
+
+def _with_adapters(language: Any, rank: int) -> Any:
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ImportError(
+            "TextBackbone(lora_rank=...) needs the package peft: pip install tabgraa-sklearn[lora]."
+        ) from error
+    transposed = any(isinstance(module, Conv1D) for module in language.modules())
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", fan_in_fan_out=transposed
+    )
+    language = inject_adapter_in_model(config, language)
+    for name, parameter in language.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    return language
