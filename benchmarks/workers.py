@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,26 @@ def fit_and_sample(
         return figures, pd.read_csv(out)
 
 
+@contextlib.contextmanager
+def ends_in_order() -> Iterator[None]:
+    """Let a process that is told to end leave through what it has to clear up."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_within(time_box: float, command: list[str], folder: str | Path) -> str | None:
     """Run a command and give what it printed; None where it ran out of time.
 
-    Whatever processes it has started end with it.
+    Whatever processes it has started end with it, and with this one where that is told to end.
     """
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+    with (
+        ends_in_order(),
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as errors,
+    ):
         process = subprocess.Popen(
             command, cwd=folder, stdout=out, stderr=errors, text=True, start_new_session=True
         )

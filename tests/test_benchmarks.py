@@ -1,6 +1,9 @@
 """What the benchmarks share: result files, their rendering, and slopes of growth."""
 
 import importlib
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -90,3 +93,19 @@ def test_rows_are_valid_where_each_cell_could_be_one_of_the_table(module):
     )
     assert module("text").share_valid(rows, table) == 2 / 5
     assert module("text").share_valid(rows.head(0), table) == 0.0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals to catch")
+def test_a_system_ends_with_the_benchmark_that_started_it(tmp_path):
+    pipe = tmp_path / "alive"
+    os.mkfifo(pipe)
+    # A system holds the pipe open as long as it lives: its reader then comes to an end.
+    system = f"import time; held = open({str(pipe)!r}, 'w'); print('on', file=held, flush=True); "
+    command = [sys.executable, "-c", system + "time.sleep(300)"]
+    work = f"import workers; workers.run_within(300, {command!r}, {str(tmp_path)!r})"
+    benchmark = subprocess.Popen([sys.executable, "-c", work], cwd=FOLDER)
+    with pipe.open() as held:
+        assert held.readline() == "on\n"
+        benchmark.terminate()
+        assert held.read() == ""
+    assert benchmark.wait(30) == 128 + signal.SIGTERM
