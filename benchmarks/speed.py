@@ -117,8 +117,9 @@ def ratios(stored: pd.DataFrame) -> pd.DataFrame:
     for (table, target), group in runs.groupby(["table", "target"], sort=False):
         ours = group[group["synthesizer"] == OURS].set_index("seed")
         for system, peer in group[group["synthesizer"] != OURS].groupby("synthesizer", sort=False):
+            peer = peer.set_index("seed")
             for figure in FIGURES:
-                ratio = peer.set_index("seed")[figure] / ours[figure]
+                ratio = peer[figure] / ours[figure].reindex(peer.index)
                 known = ratio.dropna()
                 lines.append(
                     {

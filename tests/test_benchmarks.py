@@ -109,3 +109,15 @@ def test_a_system_ends_with_the_benchmark_that_started_it(tmp_path):
         benchmark.terminate()
         assert held.read() == ""
     assert benchmark.wait(30) == 128 + signal.SIGTERM
+
+
+def test_ratios_count_the_repeats_of_the_peer(module):
+    speed = module("speed")
+    of = dict.fromkeys(speed.FIGURES, 2.0) | {"table": "adult", "target": 0.75}
+    peer = of | {"synthesizer": "peer", "seed": "1", "fit_seconds": 5.0}
+    peer |= {"seconds_to_target": np.nan}
+    ours = [of | {"synthesizer": speed.OURS, "seed": str(seed)} for seed in range(3)]
+    ratios = speed.ratios(pd.DataFrame([*ours, peer])).set_index("figure")
+    assert (ratios["repeats"] == 1).all()
+    assert ratios.loc["fit_seconds", "median"] == 2.5
+    assert ratios.loc["seconds_to_target", "without_result"] == 1
