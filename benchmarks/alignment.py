@@ -219,9 +219,8 @@ class changed:
         verdicts: dict[int, bool] = {}
 
         class Changed(alignment.Aligner):
-            def __post_init__(self) -> None:
-                for key, value in variant.fields.items():
-                    setattr(self, key, value)
+            def __init__(self, **fields: Any) -> None:
+                super().__init__(**{**fields, **variant.fields})
 
             def _align(
                 self, model: Any, reference: Any, pool: Any, credit: Any, *rest: Any

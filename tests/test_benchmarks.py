@@ -121,3 +121,21 @@ def test_ratios_count_the_repeats_of_the_peer(module):
     assert (ratios["repeats"] == 1).all()
     assert ratios.loc["fit_seconds", "median"] == 2.5
     assert ratios.loc["seconds_to_target", "without_result"] == 1
+
+
+def test_fields_of_a_variant_reach_the_aligner(module):
+    alignment = module("alignment")
+    before = alignment.module.Aligner
+    parts = dict.fromkeys(("tokenizer", "order", "device", "precision"))
+    for name, variant in alignment.VARIANTS.items():
+        with alignment.changed(variant, []):
+            aligner = alignment.module.Aligner(**parts, match=True, trust=2.0)
+        found = {key: getattr(aligner, key) for key in variant.fields}
+        assert found == variant.fields, name
+    assert alignment.module.Aligner is before
+    usual = before(**parts)
+    assert all(
+        getattr(usual, key) != value
+        for variant in alignment.VARIANTS.values()
+        for key, value in variant.fields.items()
+    )
