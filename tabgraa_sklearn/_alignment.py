@@ -527,11 +527,11 @@ class Aligner:
                 # What earlier rounds have reached stays part of the reward.
                 aim = self.beta * at_start.detach() + credit
                 gap = objectives.group_advantage(aim, aim, high, low)
-            loss = objectives.tabgraa
+            # Relative to the curvature at 0, so that neither form nor beta moves the trust region.
+            loss, curvature = objectives.tabgraa, self.beta**2 / 4
             if self.objective == "tabgraa-sigmoid":
-                loss = objectives.tabgraa_sigmoid
-            # Relative to the curvature of the sigmoid, so that beta leaves the trust region be.
-            return 4.0 / self.beta**2 * loss(advantage, self.beta, gap) * log_ratio.shape[1]
+                loss, curvature = objectives.tabgraa_sigmoid, self.beta**2 / 8
+            return loss(advantage, self.beta, gap) / curvature * log_ratio.shape[1]
         rows, reward = log_ratio.sum(1), credit.sum(1)
         high_rows, low_rows = group_weights(reward[:, None], self.quantile, False)
         high, low = rows[high_rows[:, 0] > 0], rows[low_rows[:, 0] > 0]

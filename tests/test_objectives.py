@@ -115,3 +115,16 @@ def test_trust_region_and_divergence_are_nought_for_equal_models_and_agree_for_n
     assert float(objectives.divergence(near[:, 0])) == pytest.approx(half_square, rel=0.05)
     cells = torch.tensor([[1.0, 2.0], [0.0, 3.0]])
     assert float(objectives.trust_region(cells)) == pytest.approx((1 + 4 + 9) / 4)
+
+
+def test_with_a_target_the_sigmoid_form_pulls_less_the_nearer_it_is():
+    gap = torch.tensor([0.4], dtype=torch.float64)
+
+    def slope(advantage):
+        at = torch.tensor([advantage], dtype=torch.float64, requires_grad=True)
+        objectives.tabgraa_sigmoid(at, 1.0, gap).backward()
+        reached = sigmoid(advantage)
+        assert float(at.grad) == pytest.approx((reached - sigmoid(0.4)) * reached, rel=1e-9)
+        return abs(float(at.grad))
+
+    assert slope(0.39) < slope(0.3) / 5 < slope(0.0) / 5
