@@ -23,6 +23,7 @@ Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
 _MAX_ATOMS = 128
+_LARGEST = np.uint64(2**64 - 1)
 _END_ROWS = 16  # of a table of 16,000 rows or more
 _END_SHARE = 0.4
 _END_KNOTS = 16  # of the extreme values at either end, each is a knot
@@ -257,6 +258,15 @@ class Quantiles(Codec):
         self.base = self.positions[0].copy()
         self.base[: self.n_bins] = np.arange(self.n_bins) / self.n_bins
         self.step[: self.n_bins] = 1 / (self.n_bins * self.n_levels)
+        # On a grid: the first of its numbers in each cell, atoms left out of the count.
+        self.starts = None if column.grid is None else self._cell_starts()
+        if self.starts is not None:
+            assert self.allowed is not None
+            held = (self.starts[1:] > self.starts[:-1]).reshape(self.n_bins, self.n_levels)
+            # The model gives every bin some probability; one without numbers takes the nearest.
+            held[~held.any(1), 0] = True
+            held.flat[self._cell(self.x_knots[-1:])] = True
+            self.allowed[: self.n_bins] = held
 
     def _scaled(self, numbers: Array) -> Array:
         return numbers if self.factor == 1.0 else numbers * self.factor
@@ -282,12 +292,40 @@ class Quantiles(Codec):
         part = np.minimum(np.rint(share * gap.astype(np.float64)), np.nextafter(2.0**64, 0))
         return x[left] + np.minimum(part.astype(np.uint64), gap)
 
+    def _cell(self, numbers: Array) -> Ids:
+        """Find the cell of numbers, counted through all bins."""
+        n_cells = self.n_bins * self.n_levels
+        return np.minimum((self.rank(numbers) * n_cells).astype(np.int64), n_cells - 1)
+
+    def _cell_starts(self) -> Array:
+        """Count the numbers of the grid, without atoms, below each cell and below the end."""
+        n_cells = self.n_bins * self.n_levels
+        low, high = self.x_knots[0], self.x_knots[-1]
+        found = self.unrank(np.arange(n_cells) / n_cells)
+        # As `encode` has it: the first number that it finds there, next to where it should be.
+        found = np.maximum(found, low + np.uint64(2)) - np.uint64(2)
+        for _ in range(4):
+            found = found + ((self._cell(found) < np.arange(n_cells)) & (found < high))
+        # (Of a range of 2**64 the very last number does not count.)
+        starts = np.append(found, high + np.uint64(high < _LARGEST))
+        return starts - np.searchsorted(self.atoms, starts).astype(np.uint64)
+
+    def _on_grid(self, cells: Ids, uniforms: Floats) -> Array:
+        """Choose one of the grid's numbers in each cell that is no atom; of none, the next one."""
+        assert self.starts is not None
+        counts = (self.starts[cells + 1] - self.starts[cells]).astype(np.float64)
+        last = np.maximum(counts - 1.0, 0.0)
+        steps = np.minimum(np.floor(uniforms * counts), last).astype(np.uint64)
+        numbers = self.starts[cells] + steps
+        # Back to the numbers themselves: up by the atoms that lie below.
+        before = self.atoms - np.arange(len(self.atoms), dtype=np.uint64)
+        numbers = numbers + np.searchsorted(before, numbers, side="right").astype(np.uint64)
+        return np.minimum(numbers, self.x_knots[-1])
+
     def encode(self, series: pd.Series) -> Ids:
         numbers, missing = self.column.to_numbers(series)
         numbers = self._scaled(numbers)
-        n_cells = self.n_bins * self.n_levels
-        ranks = np.where(missing, 0.0, self.rank(numbers))
-        cells = np.minimum((ranks * n_cells).astype(np.int64), n_cells - 1)
+        cells = np.where(missing, 0, self._cell(np.where(missing, self.x_knots[0], numbers)))
         ids = np.column_stack(np.divmod(cells, self.n_levels))
         if len(self.atoms):
             near = np.minimum(np.searchsorted(self.atoms, numbers), len(self.atoms) - 1)
@@ -298,8 +336,13 @@ class Quantiles(Codec):
 
     def decode(self, ids: Ids, uniforms: Floats) -> pd.Series:
         first, second = ids[:, 0], ids[:, 1]
-        ranks = (first * self.n_levels + second + uniforms) / (self.n_bins * self.n_levels)
-        numbers = self.unrank(np.minimum(ranks, 1.0))
+        n_cells = self.n_bins * self.n_levels
+        cells = first * self.n_levels + second
+        ranks = np.minimum((cells + uniforms) / n_cells, 1.0)
+        if self.starts is None:
+            numbers = self.unrank(ranks)
+        else:
+            numbers = self._on_grid(np.minimum(cells, n_cells - 1), uniforms)
         # An extreme is one row of the table: most tables drawn would lack it, and have another
         # range. So some of the rows that fall among the outermost few take it exactly: about
         # six in a table of the size that was fitted. The later digits of the uniform decide.
@@ -357,13 +400,13 @@ class Quantiles(Codec):
     def log_widths(self, ids: Ids) -> Floats:
         is_cell = (ids[:, 0] >= 0) & (ids[:, 0] < self.n_bins)
         cells = np.where(is_cell, ids[:, 0] * self.n_levels + ids[:, 1], 0)
+        if self.starts is not None:
+            widths = (self.starts[cells + 1] - self.starts[cells]).astype(np.float64)
+            return np.where(is_cell, np.log(np.maximum(widths, 1.0)), 0.0)
         n_cells = self.n_bins * self.n_levels
         low, high = (self.unrank((cells + k) / n_cells) for k in (0, 1))
-        # No number has neighbours nearer than its last bit, or its last place.
-        least: Any = 1.0
-        if self.column.grid is None:
-            least = np.spacing(np.maximum(np.abs(low), np.abs(high)))
-        widths = np.maximum((high - low).astype(np.float64), least)
+        # No number has neighbours nearer than its last bit.
+        widths = np.maximum(high - low, np.spacing(np.maximum(np.abs(low), np.abs(high))))
         return np.where(is_cell, np.log(widths) - np.log(self.factor), 0.0)
 
 

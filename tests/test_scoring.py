@@ -171,8 +171,22 @@ def test_whole_numbers_count_with_their_own_probability(tiny):
     table = pd.DataFrame({"n": random.integers(0, 200_000, 4000)})
     model = tiny(max_epochs=2, n_rounds=0).fit(table)
     rows = pd.DataFrame({"n": np.arange(table["n"].min(), table["n"].max() + 1)})
-    assert np.exp(model.score_samples(rows)).sum() == pytest.approx(1.0, abs=0.05)
+    assert np.exp(model.score_samples(rows)).sum() == pytest.approx(1.0, abs=1e-6)
     assert np.exp(model.score_samples(rows, numbers="interval")).sum() > 10
+
+
+@pytest.mark.parametrize("values", [400, 3000])
+def test_an_interval_narrower_than_a_step_of_a_number_takes_nothing_from_the_others(tiny, values):
+    random = np.random.default_rng(0)
+    n = random.integers(0, values, 2000) / 4
+    n[:300] = random.integers(40, 49, 300)  # some repeat often
+    table = pd.DataFrame({"n": n, "k": np.where(n > values / 8, "high", "low")})
+    model = tiny(max_epochs=2, n_rounds=0).fit(table)
+    numbers = np.arange(values) / 4
+    rows = pd.DataFrame({"n": np.tile(numbers[(numbers >= n.min()) & (numbers <= n.max())], 2)})
+    rows["k"] = np.repeat(["high", "low"], len(rows) // 2)
+    assert np.exp(model.score_samples(rows)).sum() == pytest.approx(1.0, abs=1e-6)
+    assert model.sample(500, random_state=0)["n"].isin(numbers).all()
 
 
 def test_scaling_a_column_shifts_densities_and_no_intervals(tiny):
