@@ -50,12 +50,13 @@ def main() -> None:
                 file = results.RESULTS / "text_great.csv"
             else:
                 lines = objectives(table, seed, Path(place) / f"memory{seed}", arguments)
-                key = ["table", "backbone", "rows", "variant"]
+                key = ["table", "backbone", "lora_rank", "rows", "variant"]
                 file = results.RESULTS / "text_objectives.csv"
             for line in lines:
                 line = {
                     "table": table.name,
                     "backbone": Path(arguments.backbone).name,
+                    "lora_rank": arguments.lora_rank or 0,
                     "rows": rows,
                     "seed": str(seed),
                     "repeats": 1,
@@ -100,10 +101,11 @@ def beside_great(table: Any, seed: int, place: Path, arguments: argparse.Namespa
             "valid_rows_per_second": rate * valid,
             "invalid_share": 1.0 - (1.0 - figures["dropped_share"]) * valid,
         }
+    if not (tuned / "config.json").exists():
+        return  # nothing to compare: be-great has tuned no weights
     # A step too small to move a weight: those that be-great has tuned are drawn from.
-    weights = tuned if tuned.exists() else folder
     model = TabGRAASynthesizer(
-        backbone=str(weights), max_epochs=1, learning_rate=1e-12, n_rounds=0, random_state=seed
+        backbone=str(tuned), max_epochs=1, learning_rate=1e-12, n_rounds=0, random_state=seed
     ).fit(table.train)
     model.sample(16, random_state=0)
     start = time.perf_counter()
@@ -130,7 +132,7 @@ def share_valid(rows: pd.DataFrame, table: Any) -> float:
             good = rows[name].astype(str).isin(known)
         else:
             numbers = pd.to_numeric(rows[name], errors="coerce")
-            good = numbers.between(real.min(), real.max())
+            good = numbers.notna()
         valid &= good | (rows[name].isna() & real.isna().any())
     return float(valid.mean()) if len(rows) else 0.0
 

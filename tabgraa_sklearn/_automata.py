@@ -274,7 +274,7 @@ class DigitGrammar(_Grammar):
             starts | (whole & (digits < self.whole) & ((prefix > 0) | (digits == 0)))
         )
         mask[rows, :10] = self._whole_goes_on(next_[rows], digits[rows] + 1, sign[rows])
-        mask[starts, _MINUS] = self._some(np.array([1]), np.array([10**17]), np.array([-1]))[0]
+        mask[starts, _MINUS] = self._some(np.array([1]), np.array([10**18]), np.array([-1]))[0]
         mask[starts, _MISSING : _MISSING + 1] = self.takes_missing
         rows = np.flatnonzero(whole & (digits > 0))
         scale = 10**self.decimals

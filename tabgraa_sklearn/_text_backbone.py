@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
+from transformers.utils import cached_file
 
 from ._sizes import Sizes
 from ._text_layout import TextLayout
@@ -76,7 +80,7 @@ class TextBackbone:
             optional = name in ("lora_rank", "decimals")
             if value is None and optional:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
                 raise ValueError(
                     f"TextBackbone: {name} must be {'None or ' * optional}an int of at least "
                     f"{low}; got {value!r}."
@@ -93,7 +97,7 @@ class TextRecipe:
         """Give an unfitted tokenizer."""
         settings = self.settings
         return TextTokenizer(
-            _load(AutoTokenizer, settings.name_or_path),
+            _load_tokenizer(settings.name_or_path),
             decimals=settings.decimals,
             max_values=settings.max_values,
             column_kinds=column_kinds,
@@ -102,10 +106,7 @@ class TextRecipe:
     def model(self, layout: TextLayout, n_rows: int) -> TextModel:
         """Give the pretrained model, on the CPU."""
         settings = self.settings
-        weights = {} if _is_gguf(settings.name_or_path) else {"use_safetensors": True}
-        language = _load(
-            AutoModelForCausalLM, settings.name_or_path, dtype=torch.float32, **weights
-        )
+        language = _load_model(settings.name_or_path)
         # Nothing of where it came from goes into pickles, nor anything that names foreign code.
         language.config._name_or_path = ""
         for module in language.modules():
@@ -139,8 +140,59 @@ def _is_gguf(path: str | os.PathLike[str]) -> bool:
     return str(path).endswith(".gguf")
 
 
+def _load_tokenizer(path: str | os.PathLike[str]) -> Any:
+    tokenizer = _load(AutoTokenizer, path)
+    if not tokenizer.tokenize("0"):
+        raise ValueError(f"backbone={str(path)!r} must hold the files of its tokenizer.")
+    return tokenizer
+
+
+def _load_model(path: str | os.PathLike[str]) -> Any:
+    settings: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    if not _is_gguf(path):
+        config = _load(AutoConfig, path)
+        _check_attention(path, config)
+        _check_weights(path)
+        settings |= {"config": config, "use_safetensors": True}
+    language, found = _load(AutoModelForCausalLM, path, **settings)
+    if found["missing_keys"]:
+        raise ValueError(
+            f"backbone={str(path)!r} must hold all weights of its architecture; missing are "
+            f"{sorted(found['missing_keys'])[:3]}."
+        )
+    return language
+
+
+def _check_attention(path: str | os.PathLike[str], config: Any) -> None:
+    """Refuse a model whose settings ask for attention that is fetched from a hub."""
+    for name, value in [*config.to_dict().items(), *vars(config).items()]:
+        if "attn_implementation" in name and "/" in str(value):
+            raise ValueError(
+                f"backbone={str(path)!r} asks for {name}={value!r}, code that does not come with "
+                "transformers and is never run. Take that line out of its config.json."
+            )
+
+
+def _check_weights(path: str | os.PathLike[str]) -> None:
+    """Refuse weights that are split over files of which one is no safetensors, or an adapter."""
+    absent: dict[str, Any] = {
+        "_raise_exceptions_for_missing_entries": False,
+        "_raise_exceptions_for_connection_errors": False,
+    }
+    index = cached_file(str(path), "model.safetensors.index.json", **absent)
+    files = json.loads(Path(index).read_text("utf-8"))["weight_map"].values() if index else []
+    others = sorted({str(file) for file in files if not str(file).endswith(".safetensors")})
+    if others:
+        raise ValueError(f"backbone={str(path)!r}: weights must be safetensors; got {others[:3]}.")
+    if cached_file(str(path), "adapter_config.json", **absent):
+        raise ValueError(
+            f"backbone={str(path)!r} must be a whole model and holds an adapter: merge it into its "
+            "model with peft's merge_and_unload and save that."
+        )
+
+
 def _load(kind: Any, path: str | os.PathLike[str], **settings: Any) -> Any:
-    """Load a tokenizer or a model, without code or pickles of others."""
+    """Load a tokenizer, a configuration or a model, without code or pickles of others."""
     place = Path(path)
     if _is_gguf(path):
         settings["gguf_file"] = place.name
@@ -153,7 +205,7 @@ def _load(kind: Any, path: str | os.PathLike[str], **settings: Any) -> Any:
         raise ImportError(
             f"backbone={str(path)!r} needs the package gguf: pip install tabgraa-sklearn[text]."
         ) from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"backbone={str(path)!r} could not be loaded. Without the hub, pass a folder with "
             "config.json, model.safetensors and the tokenizer's files (as save_pretrained writes "

@@ -178,6 +178,9 @@ class TextModel(Backbone):
                 nats = F.cross_entropy(logits, where.targets, reduction="none")
                 none = none.index_add(0, where.rows, -nats)
             cells.append(none)
+        if all(automaton is None for automaton in self.layout.automata):
+            # Of constant columns there is nothing to learn: the gradient is 0.
+            cells[0] = cells[0] + 0.0 * states.sum()
         return torch.stack(cells, 1)  # (batch, n_columns)
 
     def _tokens(self, automaton: Any) -> Tensor:

@@ -23,7 +23,8 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
-_MOST = 10**15  # larger numbers are not written digit by digit
+_MOST = 9 * 10**17  # larger numbers are not written digit by digit: 64 bits hold ten times this
+_DECIMALS = 15  # of numbers with more, the last places are written as whole numbers
 _SIGNIFICANT = 6  # digits of the spread of floats that have no last decimal
 _KNOTS = 256  # values that a distribution is reported by
 _ENDS = (",", "\n", ";", "|", "\t")
@@ -60,7 +61,7 @@ class WrittenNumbers(Codec):
             self.places = _places(present) if decimals is None else decimals
             most = max(abs(float(present[0])), abs(float(present[-1])), 1e-300)
             self.places = min(self.places, 14 - math.ceil(math.log10(most)), 300)
-            self.decimals = max(self.places, 0)
+            self.decimals = self.places if 0 < self.places <= _DECIMALS else 0
             self.ends = present[[0, -1]]
         else:
             self._choose_unit(column, decimals)
@@ -270,8 +271,8 @@ def _write(codecs: list[Codec], writer: _Writer) -> TextLayout:
     used |= set(writer.characters.values())
     end = _end(writer, used)
     names, automata = [], []
-    for number, codec in enumerate(codecs):
-        name = writer.tokens(f" {codec.column.name} is")
+    spelled = _distinct([writer.tokens(f" {codec.column.name} is") for codec in codecs], writer)
+    for number, (codec, name) in enumerate(zip(codecs, spelled, strict=True)):
         automaton: Automaton | None = None
         if number in listed:
             if len(listed[number]) > 1:

@@ -91,7 +91,7 @@ def test_rows_are_valid_where_each_cell_could_be_one_of_the_table(module):
             "income": ["x", "y", "x", "y", "x"],
         }
     )
-    assert module("text").share_valid(rows, table) == 2 / 5
+    assert module("text").share_valid(rows, table) == 3 / 5
     assert module("text").share_valid(rows.head(0), table) == 0.0
 
 

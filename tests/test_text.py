@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -225,6 +226,16 @@ def test_any_strings_come_back(cells, name):
     ]
 
 
+def assert_written(tokenizer, ids):
+    """Walk the automaton along each cell: every token on its way must be allowed."""
+    codes = ids[:, 0].astype(np.int64)
+    automaton = tokenizer.layout().automata[0]
+    if automaton is None:  # one value alone
+        return
+    spelled, rows, places, mask = automaton.choices(codes)
+    assert mask[np.arange(len(rows)), spelled[rows, places]].all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=30, unique=True),
@@ -238,8 +249,9 @@ def test_any_whole_numbers_come_back(cells, scale):
     back = tokenizer.decode(ids, np.zeros(table.shape))["n"]
     span = int(numbers.max()) - int(numbers.min())
     off = max(abs(int(a) - int(b)) for a, b in zip(back, numbers, strict=True))
-    assert off <= span // 10**14
+    assert off <= span // (9 * 10**17)
     assert back.between(numbers.min(), numbers.max()).all()
+    assert_written(tokenizer, ids)
 
 
 @settings(max_examples=60, deadline=None)
@@ -251,7 +263,9 @@ def test_any_whole_numbers_come_back(cells, scale):
 def test_any_floats_come_back_within_their_precision(cells):
     table = pd.DataFrame({"x": np.array(cells)})
     tokenizer = texts_of(table, max_values=1)
-    back = tokenizer.decode(tokenizer.encode(table), np.zeros(table.shape))["x"]
+    ids = tokenizer.encode(table)
+    assert_written(tokenizer, ids)
+    back = tokenizer.decode(ids, np.zeros(table.shape))["x"]
     assert (back.isna() == table["x"].isna()).all()
     present = table["x"].dropna()
     assert back.dropna().between(present.min(), present.max()).all()
@@ -588,6 +602,69 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path):
     with pytest.raises(ValueError, match="never run"):
         make_text(str(tmp_path)).fit(small_table(20))
     assert not (tmp_path / "ran").exists()
+
+
+def refused(folder, match):
+    with pytest.raises(ValueError, match=match):
+        make_text(str(folder)).fit(small_table(20))
+
+
+def changed_config(folder, **settings):
+    make_folder(folder, "gpt2")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | settings))
+
+
+def test_an_index_that_names_pickles_is_refused(tmp_path):
+    make_folder(tmp_path, "gpt2")
+    weights = load_file(tmp_path / "model.safetensors")
+    torch.save(weights, tmp_path / "weights.bin")
+    (tmp_path / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "weights.bin")}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(tmp_path, r"must be safetensors; got \['weights.bin'\]")
+
+
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation"])
+def test_attention_that_is_fetched_from_a_hub_is_refused(tmp_path, name):
+    changed_config(tmp_path, **{name: "evil/kernel"})
+    refused(tmp_path, "evil/kernel.*never run")
+
+
+def test_folders_that_hold_no_whole_model_are_refused(tmp_path):
+    changed_config(tmp_path / "deeper", n_layer=5)
+    refused(tmp_path / "deeper", "must hold all weights")
+    changed_config(tmp_path / "wider", n_embd=64)
+    refused(tmp_path / "wider", "could not be loaded")
+    make_folder(tmp_path / "torn", "gpt2")
+    weights = tmp_path / "torn" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    refused(tmp_path / "torn", "could not be loaded")
+    make_folder(tmp_path / "mute", "gpt2")
+    for file in (tmp_path / "mute").glob("*token*"):
+        file.unlink()
+    refused(tmp_path / "mute", "tokenizer|could not be loaded")
+    make_folder(tmp_path / "adapter", "gpt2")
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    refused(tmp_path / "adapter", "holds an adapter")
+
+
+@pytest.mark.parametrize(
+    "cells", [[3.5] * 9, ["a"] * 9, [None] * 9], ids=["number", "string", "missing"]
+)
+def test_constant_columns_are_a_table(gpt2, cells):
+    table = pd.DataFrame({"one": cells, "other": ["x"] * 9})
+    rows = make_text(gpt2, n_rounds=1).fit(table).sample(5)
+    pd.testing.assert_frame_equal(rows, table.head(5))
+
+
+def test_names_that_read_alike_are_told_apart():
+    layout = texts_of(pd.DataFrame({1: ["a", "b"], "1": ["c", "d"]})).layout()
+    assert layout.names[0].tolist() != layout.names[1].tolist()
+
+
+def test_settings_are_any_whole_numbers():
+    assert TextBackbone("x", max_values=np.int64(30)).max_values == 30
 
 
 def test_rows_longer_than_the_model_reads_are_refused(tmp_path):
