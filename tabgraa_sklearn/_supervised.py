@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ._text_backbone import TextBackbone, TextRecipe
 from ._tokenizer import TableTokenizer
 from ._training import Trainer, TrainingResult, mixed_order_loss, nats_per_row
 
-__all__ = ["Interrupted", "Supervised", "SupervisedSettings", "fit_supervised"]
+__all__ = ["Interrupted", "Supervised", "SupervisedSettings", "fit_supervised", "made_with"]
 
 _MATCHED_ROWS = 100_000  # rows whose marginal frequencies the output is fitted to
 _MOST_HELD_OUT = 20_000
@@ -85,6 +86,7 @@ def fit_supervised(
     device: torch.device,
     precision: torch.dtype,
     seed_key: int | None,
+    made_with: list[Any],
     seed: int,
     verbose: int,
 ) -> Supervised:
@@ -100,6 +102,8 @@ def fit_supervised(
         Where and in what precision the matrix products run.
     seed_key : int or None
         What a cache tells seeds by: `seed`, or None where the user gave none.
+    made_with : list
+        What else a cache goes by, see :func:`made_with`.
     seed : int
     verbose : int
 
@@ -133,6 +137,21 @@ def fit_supervised(
     if result.stop_reason == "interrupted":
         raise Interrupted(supervised)
     return supervised
+
+
+def made_with(backbone: Any) -> list[Any]:
+    """Give the version of this package, and the backbone's files, that a stage stands on."""
+    from . import __version__
+
+    found: list[Any] = [__version__]
+    if isinstance(backbone, TextBackbone):
+        backbone = backbone.name_or_path
+    if isinstance(backbone, str | os.PathLike):
+        place = Path(backbone)
+        for file in sorted(place.iterdir()) if place.is_dir() else [place]:
+            if file.is_file():
+                found.append((file.name, file.stat().st_size, file.stat().st_mtime_ns))
+    return found
 
 
 def split_rows(

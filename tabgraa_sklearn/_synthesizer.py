@@ -41,6 +41,7 @@ from ._supervised import (
     Supervised,
     SupervisedSettings,
     fit_supervised,
+    made_with,
     split_rows,
 )
 from ._text_backbone import TextBackbone
@@ -634,6 +635,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
                 device,
                 precision,
                 seed_key=seed_key,
+                made_with=made_with(self.backbone),
                 seed=seed,
                 verbose=int(self.verbose),
             )

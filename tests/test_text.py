@@ -658,6 +658,21 @@ def test_constant_columns_are_a_table(gpt2, cells):
     pd.testing.assert_frame_equal(rows, table.head(5))
 
 
+def test_a_cache_knows_other_weights_in_the_same_folder(tmp_path):
+    table, folder = small_table(60), str(tmp_path / "model")
+    settings = {"memory": str(tmp_path / "cache")}
+    make_folder(tmp_path / "model", "gpt2")
+    first = make_text(folder, **settings).fit(table)
+    again = make_text(folder, **settings).fit(table)
+    assert again.history_ == first.history_
+    language = tiny_language("gpt2")
+    with torch.no_grad():
+        language.get_input_embeddings().weight.mul_(2.0)
+    language.save_pretrained(folder)
+    other = make_text(folder, **settings).fit(table)
+    assert other.history_[-1]["validation_nats"] != first.history_[-1]["validation_nats"]
+
+
 def test_names_that_read_alike_are_told_apart():
     layout = texts_of(pd.DataFrame({1: ["a", "b"], "1": ["c", "d"]})).layout()
     assert layout.names[0].tolist() != layout.names[1].tolist()
