@@ -186,8 +186,9 @@ class QuestionsMixin:
         -------
         DataFrame of shape (n_rows, n_values)
             One column for each value, in their order; each row sums to 1. The values of a column
-            of many different numbers are the middles of its intervals. Computed in the precision
-            of the fit, `precision_`.
+            of many different numbers are the middles of its intervals; with a text backbone they
+            are up to 256 quantiles, and the probabilities shares of 64 draws, many of them 0.
+            Computed in the precision of the fit, `precision_`.
         """
         frame, number = self._check_target(X, target)
         column = self.schema_.columns[number]
