@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,12 +13,23 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicLayer
 
-__all__ = ["ATTENTION", "CellCache"]
+__all__ = ["ATTENTION", "CellCache", "with_cache"]
 
 ATTENTION = "tabgraa_slots"  # its name in transformers' register
 
 _FUTURE = -1e4  # finite, so that gradients stay finite
 _LANES = 16
+
+
+def with_cache(model: nn.Module, cache: Cache | None) -> dict[str, Any]:
+    """Give the keywords by which a model of transformers takes a cache, or none."""
+    return {_cache_keyword(type(model).forward): cache, "use_cache": cache is not None}
+
+
+@functools.cache
+def _cache_keyword(forward: Callable[..., Any]) -> str:
+    """Give the name of the cache: transformers 5.24 calls it `cache`, and warns of the old name."""
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
 
 
 class _CellLayer(DynamicLayer):  # type: ignore[misc]

@@ -21,7 +21,7 @@ from transformers import (
     PretrainedConfig,
 )
 
-from ._attention import ATTENTION, CellCache
+from ._attention import ATTENTION, CellCache, with_cache
 from ._layout import TokenLayout
 from ._protocols import Backbone
 from ._sizes import rows_per_pass
@@ -486,9 +486,7 @@ class CompactBackbone(Backbone):
         return states if order is None else _rearranged(states, order.argsort(1))
 
     def _transform(self, inputs: Tensor, cache: CellCache | None = None) -> Tensor:
-        result = self.transformer(
-            inputs_embeds=inputs, past_key_values=cache, use_cache=cache is not None
-        )
+        result = self.transformer(inputs_embeds=inputs, **with_cache(self.transformer, cache))
         return cast(Tensor, result.last_hidden_state)
 
     @torch.no_grad()

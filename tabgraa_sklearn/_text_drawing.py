@@ -575,8 +575,7 @@ class _Drawer:
             torch.from_numpy(ids).to(device),
             branch.seen,
             position_ids=torch.from_numpy(places).to(device),
-            past_key_values=branch.cache,
-            use_cache=True,
+            cache=branch.cache,
         )
         last = torch.from_numpy(np.maximum(branch.n_pending - 1, 0)).to(device)
         branch.n_read += branch.n_pending

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+from transformers import Cache
 
+from ._attention import with_cache
 from ._protocols import Backbone
 from ._text_layout import TextLayout
 
@@ -167,13 +169,23 @@ class TextModel(Backbone):
         )
 
     def _cells(self, token_ids: Tensor, orders: Tensor) -> Tensor:
-        ids, mask, choices = self._written(token_ids, orders)
-        states = self._states(ids, mask)
+        ids, choices = self._written(token_ids, orders)
+        states = self._states(ids)
+        # The gradient of a part of the output embedding is as large as the whole: one for all.
+        pairs = list(zip(self.layout.automata, choices, strict=True))
+        used = [self._tokens(automaton) for automaton, where in pairs if where is not None]
+        tokens = torch.cat(used).unique() if used else torch.zeros(0, dtype=torch.long)
+        weight, bias = self._head(tokens)
         cells = []
-        for automaton, where in zip(self.layout.automata, choices, strict=True):
+        for automaton, where in pairs:
             none = torch.zeros(len(ids), device=ids.device, dtype=_at_least_single(states.dtype))
             if automaton is not None and where is not None:
-                logits = self._logits(states[where.rows, where.places], self._tokens(automaton))
+                own = torch.searchsorted(tokens, self._tokens(automaton))
+                logits = F.linear(
+                    states[where.rows, where.places],
+                    weight[own],
+                    None if bias is None else bias[own],
+                )
                 logits = logits.to(none.dtype).masked_fill(~where.mask, _BARRED)
                 nats = F.cross_entropy(logits, where.targets, reduction="none")
                 none = none.index_add(0, where.rows, -nats)
@@ -186,18 +198,32 @@ class TextModel(Backbone):
     def _tokens(self, automaton: Any) -> Tensor:
         return torch.from_numpy(automaton.tokens).to(self.device)
 
-    def _states(self, ids: Tensor, mask: Tensor, **settings: Any) -> Tensor:
+    def _states(
+        self,
+        ids: Tensor,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        **settings: Any,
+    ) -> Tensor:
+        """Read tokens, (batch, length, width).
+
+        Without a mask where texts begin together: no token looks at what fills up a shorter text
+        behind its end.
+        """
         decoder = self.transformer.base_model
+        if cache is not None:
+            settings |= with_cache(decoder, cache)
         return cast(Tensor, decoder(ids, attention_mask=mask, **settings).last_hidden_state)
 
-    def _logits(self, states: Tensor, tokens: Tensor | slice) -> Tensor:
+    def _head(self, tokens: Tensor | slice) -> tuple[Tensor, Tensor | None]:
         head = self.transformer.get_output_embeddings()
         bias = getattr(head, "bias", None)
-        return F.linear(states, head.weight[tokens], None if bias is None else bias[tokens])
+        return head.weight[tokens], None if bias is None else bias[tokens]
 
-    def _written(
-        self, token_ids: Tensor, orders: Tensor
-    ) -> tuple[Tensor, Tensor, list[_Choices | None]]:
+    def _logits(self, states: Tensor, tokens: Tensor | slice) -> Tensor:
+        return F.linear(states, *self._head(tokens))
+
+    def _written(self, token_ids: Tensor, orders: Tensor) -> tuple[Tensor, list[_Choices | None]]:
         """Write rows as text, (batch, length), and find where their cells have a choice."""
         layout, device = self.layout, self.device
         codes, order = (part.detach().cpu().numpy() for part in (token_ids, orders))
@@ -231,8 +257,7 @@ class TextModel(Backbone):
             ids[row, start[row] + place] = automaton.tokens[spelled[row, place]]
             parts = (rows, start[rows] + places - 1, spelled[rows, places], mask)
             choices[column] = _Choices(*(torch.from_numpy(part).to(device) for part in parts))
-        there = np.arange(ids.shape[1]) < ends[:, -1:]
-        return torch.from_numpy(ids).to(device), torch.from_numpy(there).to(device).long(), choices
+        return torch.from_numpy(ids).to(device), choices
 
     @torch.no_grad()
     def figures(self, token_ids: Tensor, order: Tensor) -> dict[str, float]:
@@ -241,10 +266,10 @@ class TextModel(Backbone):
         Over the whole vocabulary, where cells have a choice, on 64 rows at the most.
         """
         self.eval()
-        ids, mask, choices = self._written(
+        ids, choices = self._written(
             token_ids[:_MASS_ROWS], order.expand(len(token_ids[:_MASS_ROWS]), -1)
         )
-        states, outside, count = self._states(ids, mask), 0.0, 0
+        states, outside, count = self._states(ids), 0.0, 0
         for automaton, where in zip(self.layout.automata, choices, strict=True):
             if automaton is None or where is None or len(where.rows) == 0:
                 continue
