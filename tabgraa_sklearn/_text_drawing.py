@@ -333,9 +333,12 @@ class _Branch:
     states : ndarray of shape (n_sequences, STATE)
         Of the column's automaton, within a cell.
     chances : ndarray of shape (n_sequences,)
-    seen : Tensor of shape (n_sequences, n_cached)
+    seen : Tensor of shape (n_sequences or so, n_cached)
         Which of the cached tokens are no gaps.
     cache : DynamicCache
+    source : ndarray of shape (n_sequences,) or None
+        Where in `seen` and `cache` each sequence stands; None: in this order. What waits shares
+        the memory of the sequences that it has parted from.
     """
 
     rows: Ids
@@ -352,6 +355,7 @@ class _Branch:
     chances: Floats
     seen: Tensor
     cache: DynamicCache
+    source: Ids | None = None
 
     @classmethod
     def start(
@@ -383,12 +387,20 @@ class _Branch:
         """Take some sequences, some of them several times."""
         names = ("codes", "known", "orders", "pending", "n_pending", "n_read", "step", "inside")
         parts = {name: getattr(self, name)[source] for name in (*names, "states", "chances")}
-        index = torch.from_numpy(source).to(self.seen.device)
+        if self.source is not None:
+            source = self.source[source]
+        return replace(self, rows=rows, of=of, source=source, **parts)
+
+    def settle(self) -> None:
+        """Copy what the sequences have read, so that they can read on."""
+        if self.source is None:
+            return
+        index = torch.from_numpy(self.source).to(self.seen.device)
         cache = copy.copy(self.cache)
         cache.layers = [copy.copy(layer) for layer in self.cache.layers]
         for layer in cache.layers:
             layer.keys, layer.values = layer.keys[index], layer.values[index]
-        return replace(self, rows=rows, of=of, seen=self.seen[index], cache=cache, **parts)
+        self.seen, self.cache, self.source = self.seen[index], cache, None
 
     def split(self, most: int) -> list[_Branch]:
         """Cut into groups of at most so many sequences, neighbours together."""
@@ -567,6 +579,7 @@ class _Drawer:
 
     def _read(self, branch: _Branch) -> Tensor:
         """Read what is pending; give the state behind each sequence, (n_sequences, width)."""
+        branch.settle()
         device, width = self.backbone.device, int(branch.n_pending.max())
         ids, there = branch.pending[:, :width], np.arange(width) < branch.n_pending[:, None]
         places = np.where(there, branch.n_read[:, None] + np.arange(width), 0)

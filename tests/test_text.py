@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+import tabgraa_sklearn._text_drawing as drawing
 from tabgraa_sklearn import TabGRAASynthesizer, TextBackbone
 from tabgraa_sklearn._automata import STATE, ClockGrammar, DigitGrammar, Trie
 from tabgraa_sklearn._text_drawing import draw_texts
@@ -356,6 +357,34 @@ def test_stratified_counts_come_nearer_to_their_probabilities():
         counts = np.array([(drawn == row).all(1).sum() for row in rows])
         errors[stratified] = np.abs(counts - n * chances).sum()
     assert errors[True] < errors[False] / 2
+
+
+def test_sequences_that_wait_share_the_memory_of_what_they_parted_from(monkeypatch):
+    _, model = model_of(small_table())
+    n, at_once, waiting = 300, 4, []
+    settings = {
+        "codes": np.zeros((n, 4), dtype=np.int64),
+        "known": np.zeros((n, 4), dtype=bool),
+        "orders": np.tile([0, 1, 2, 3], (n, 1)),
+        "uniforms": np.random.default_rng(0).random((n, 4)),
+    }
+    expected, _ = draw_texts(model, **settings, precision=torch.float32)
+    split = drawing._Branch.split
+
+    def spied(branch, most):
+        parts = split(branch, most)
+        read = {id(part.cache): len(part.cache.layers[0].keys) for part in parts}
+        waiting.append((len(parts), len(branch.codes), read))
+        return parts
+
+    monkeypatch.setattr(drawing._Branch, "split", spied)
+    monkeypatch.setattr(drawing, "_most", lambda backbone: at_once)
+    drawn, _ = draw_texts(model, **settings, precision=torch.float32)
+    np.testing.assert_array_equal(drawn, expected)
+    assert max(n_parts for n_parts, _, _ in waiting) > 2
+    for _, n_sequences, read in waiting:
+        assert len(read) == 1  # one cache for all
+        assert next(iter(read.values())) <= at_once < n_sequences
 
 
 def test_drawing_in_an_order_of_each_row_follows_the_likelihood():
