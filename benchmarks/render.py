@@ -24,6 +24,13 @@ COSTS = {
     "parameters": ("weights", 0),
     "train_rows": ("train rows", 0),
 }
+# Of the alignment: what is averaged, and its short names.
+QUALITY = {
+    "c2st_xgboost": "C2ST",
+    "column_shapes": "shapes",
+    "pair_trends": "trends",
+    "downstream_auc_untuned": "AUC",
+}
 MACHINE = ("processor", "cores", "system", "versions", "date")
 
 
@@ -39,8 +46,11 @@ def rendered() -> str:
     fidelity = results.RESULTS / "fidelity.csv"
     if fidelity.exists():
         parts += render_fidelity(pd.read_csv(fidelity, dtype={"seed": str}))
+    alignment = results.RESULTS / "alignment.csv"
+    if alignment.exists():
+        parts += render_alignment(pd.read_csv(alignment, dtype={"seed": str}))
     for file in sorted(results.RESULTS.glob("*.csv")):
-        if file != fidelity:
+        if file not in (fidelity, alignment):
             parts += render_plain(file.stem, pd.read_csv(file))
             picture = file.with_suffix(".png")
             if picture.exists():
@@ -80,6 +90,49 @@ def render_fidelity(stored: pd.DataFrame) -> list[str]:
                 for name, m in MEASURES.items()
             ],
         )
+    )
+    return parts
+
+
+def render_alignment(stored: pd.DataFrame) -> list[str]:
+    """Render the variants of the alignment: figures by table, and their mean over all of them."""
+    runs = stored[~stored["seed"].isin(results.SUMMARIES)].copy()
+    runs["mean"] = runs[list(QUALITY)].mean(axis=1)
+    run = ["table", "start", "rounds", "seed"]
+    none = runs[runs["variant"] == "none"].set_index(["table", "start", "seed"])["mean"]
+    start = pd.MultiIndex.from_frame(runs[["table", "start", "seed"]])
+    runs["handed_back"] = runs["mean"].where(
+        runs["best_round"] > 0, none.reindex(start).to_numpy(dtype=float)
+    )
+    parts = ["## Rounds of alignment, from one supervised model each"]
+    for (start, rounds), group in runs.groupby(["start", "rounds"], sort=False):
+        tables = list(group["table"].unique())
+        counts = group.groupby("table")["seed"].nunique()
+        every = len(group[run].drop_duplicates())
+        parts.append(f"### Start: {start}, {rounds} rounds")
+        lines = []
+        for variant, own in group.groupby("variant", sort=False):
+            cells = [
+                " / ".join(
+                    f"{own.loc[own['table'] == name, figure].mean():.4f}" for figure in QUALITY
+                )
+                if (own["table"] == name).any()
+                else ""
+                for name in tables
+            ]
+            # A mean over fewer runs than others have would not be comparable.
+            whole = len(own) == every
+            means = [f"{own[name].mean():.4f}" if whole else "" for name in ("mean", "handed_back")]
+            kept = f"{(own['best_round'] > 0).sum()} of {len(own)}"
+            seconds = f"{own['round_seconds'].mean():.0f}"
+            lines.append([variant, *cells, *means, kept, seconds])
+        heads = [f"{name} (n={counts[name]})" for name in tables]
+        heads = ["variant", *heads, "mean of all", "as handed back", "runs kept", "a round, s"]
+        parts += [grid(heads, lines), machine_line(group)]
+    parts.append(
+        f"{', '.join(QUALITY.values())} after the last round, means over n seeds; the AUC is that "
+        'of XGBoost at its defaults. "As handed back": the supervised model\'s figures where the '
+        'rule of the fit keeps no round ("runs kept" counts those of which it keeps one).'
     )
     return parts
 
