@@ -236,11 +236,11 @@ class changed:
             kept[:] = [tried for tried, good in verdicts.items() if good]
             return False
 
-        self.rule, self.aligner = alignment._is_worse, module.Aligner
-        alignment._is_worse, module.Aligner = never, Changed
+        self.rule, self.aligner = alignment.is_worse, module.Aligner
+        alignment.is_worse, module.Aligner = never, Changed
 
     def __exit__(self, *_: object) -> None:
-        alignment._is_worse, module.Aligner = self.rule, self.aligner
+        alignment.is_worse, module.Aligner = self.rule, self.aligner
 
 
 def parse() -> argparse.Namespace:

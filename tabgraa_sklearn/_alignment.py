@@ -14,16 +14,19 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from lightgbm import LGBMClassifier
-from pandas.util import hash_pandas_object
 from sklearn.base import clone
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
-from sklearn.ensemble._forest import BaseForest
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from . import _objectives as objectives
 from ._credit import N_UNITS, chained_log_odds, expected_rewards, split_order
 from ._device import autocast
+from ._judging import (
+    area_under_curve,
+    copy_share,
+    in_single_precision,
+    is_worse,
+    judge_of_another_family,
+)
 from ._protocols import Backbone, Tokenizer
 from ._rewards import (
     Digester,
@@ -281,7 +284,7 @@ class Aligner:
                 self._record(result, number, {**entry, **judged}, time.perf_counter() - start)
                 result.n_rounds = number
                 # The latest round that is no worse than the best before it, nor than the start.
-                if not _is_worse(judged, best.judged) and not _is_worse(judged, first):
+                if not is_worse(judged, best.judged) and not is_worse(judged, first):
                     best = _Kept(copy.deepcopy(model.state_dict()), judged)
                     result.best_round = number
                 elif number - result.best_round >= 2:
@@ -295,7 +298,7 @@ class Aligner:
             result.signal, result.prior = signal, prior
             of_best = result.history[result.best_round]
             if math.isnan(of_best["signal_auc"]):
-                of_best["signal_auc"] = _auc(on_real, on_fresh)
+                of_best["signal_auc"] = area_under_curve(on_real, on_fresh)
         except KeyboardInterrupt:
             result.stop_reason = "interrupted"
         model.load_state_dict(best.state)
@@ -406,7 +409,7 @@ class Aligner:
             [scoring.numbers, self._digester.numbers(held_out.frame)],
             self._units,
         )
-        before["signal_auc"] = _auc(on_real[:, -1], on_pool[:, -1])
+        before["signal_auc"] = area_under_curve(on_real[:, -1], on_pool[:, -1])
         return sure_slope(on_real[:, -1], on_pool[:, -1]) * on_pool
 
     def _values(
@@ -420,7 +423,7 @@ class Aligner:
         """Reward of each scored row, after what its beginnings let expect."""
         signal, prior = self._fit_signal(fitting, train)
         on_real, scores = self._on_unseen(signal, held_out, scoring)
-        before["signal_auc"] = _auc(on_real, scores)
+        before["signal_auc"] = area_under_curve(on_real, scores)
         slope = self._slope(signal, on_real, scores, scoring)
         reward = rewards(signal, scores, self.reward, prior, slope)
         if len(self._units) == 1 or self.objective == "sft" or np.ptp(reward) < 1e-9:
@@ -593,14 +596,16 @@ class Aligner:
         finally:
             self._seeds = kept_seeds
         rows = random.choice(len(self._train_numbers), n_rows, replace=False)
-        judge = _judge_of_another_family(self.signal, self._judge_seed, self.n_jobs)
+        judge = judge_of_another_family(self.signal, self._judge_seed, self.n_jobs)
         real = self._train_numbers[rows]
-        judge.fit(_single(np.concatenate([real, fresh.numbers])), np.repeat([1, 0], n_rows))
+        judge.fit(
+            in_single_precision(np.concatenate([real, fresh.numbers])), np.repeat([1, 0], n_rows)
+        )
         on_real, on_fresh = (
-            judge.predict_proba(_single(part))[:, 1]
+            judge.predict_proba(in_single_precision(part))[:, 1]
             for part in (self._digester.numbers(held_out.frame), other.numbers)
         )
-        auc = _auc(on_real, on_fresh)
+        auc = area_under_curve(on_real, on_fresh)
         gain = self._log_probabilities(model, held_out.token_ids) - self._log_probabilities(
             reference, held_out.token_ids
         )
@@ -611,7 +616,7 @@ class Aligner:
             "judge_error": 2.0 * math.sqrt((n_real + n_other + 1) / (12.0 * n_real * n_other)),
             "held_out_gain": float(nats.mean()),
             "held_out_error": float(nats.std() / math.sqrt(n_real)),
-            "copy_share": _copies(other.token_ids, train.token_ids.numpy()),
+            "copy_share": copy_share(other.token_ids, train.token_ids.numpy()),
             "_held_out": nats,
         }
 
@@ -676,63 +681,6 @@ def group_weights(
 def default_pool(n_rows: int, n_columns: int) -> int:
     """Rows of a pool: some for each real one, within 65,536 and 1.5 million cells."""
     return min(max(6 * n_rows, 1024), max(1_500_000 // n_columns, 1024), 65_536)
-
-
-def _is_worse(judged: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Say whether a round is worse than another one, by two measures on held-out rows.
-
-    The judge's score and the likelihood of the same rows are weighed alike, each in standard
-    errors of its difference, and so is their sum: it is worse where they speak against it by more
-    than one.
-    """
-    difference = judged["_held_out"] - other["_held_out"]
-    # Few rows tell little, however alike they are.
-    error = math.sqrt((float(difference.var()) + 0.01 / len(difference)) / len(difference))
-    likelihood = float(difference.mean()) / error
-    score = (judged["judge_score"] - other["judge_score"]) / (math.sqrt(2) * judged["judge_error"])
-    return (likelihood + score) / math.sqrt(2) < -1.0
-
-
-def _auc(on_real: Floats, on_synthetic: Floats) -> float:
-    is_real = np.repeat([1, 0], [len(on_real), len(on_synthetic)])
-    return float(roc_auc_score(is_real, np.concatenate([on_real, on_synthetic])))
-
-
-def _copies(token_ids: npt.NDArray[Any], real: npt.NDArray[Any]) -> float:
-    """Share of rows whose tokens are all those of a real row."""
-    rows, known = (
-        hash_pandas_object(pd.DataFrame(part.astype(np.int64)), index=False)
-        for part in (token_ids, real)
-    )
-    return float(rows.isin(known).mean())
-
-
-def _judge_of_another_family(signal: Any, seed: int, n_jobs: int | None) -> Any:
-    """Forests judge, unless the signal is one."""
-    if _is_forest(signal):
-        return HistGradientBoostingClassifier(max_iter=100, random_state=seed)
-    return ExtraTreesClassifier(
-        60,
-        min_samples_leaf=5,
-        max_features=None,
-        n_jobs=n_jobs or torch.get_num_threads(),
-        random_state=seed,
-    )
-
-
-def _is_forest(signal: Any) -> bool:
-    """Whether a signal is a forest, or one stands in it."""
-    if isinstance(signal, BaseForest):
-        return True
-    inner = [part for _, part in getattr(signal, "signals", None) or []]
-    inner += [part for _, part in getattr(signal, "steps", [])[-1:]]
-    inner += [getattr(signal, "estimator", None)]
-    return any(_is_forest(part) for part in inner if part is not None)
-
-
-def _single(numbers: Floats) -> Floats:
-    """Keep numbers within single precision, which forests compute in; NaN stays."""
-    return np.clip(numbers, -1e37, 1e37)
 
 
 def _seed(signal: Any, seed: int) -> None:

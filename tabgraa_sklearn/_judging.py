@@ -1,0 +1,82 @@
+"""Who judges a round of alignment, and when one is worse than another."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from pandas.util import hash_pandas_object
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble._forest import BaseForest
+from sklearn.metrics import roc_auc_score
+
+__all__ = [
+    "area_under_curve",
+    "copy_share",
+    "in_single_precision",
+    "is_worse",
+    "judge_of_another_family",
+]
+
+Floats = npt.NDArray[np.float64]
+
+
+def judge_of_another_family(signal: Any, seed: int, n_jobs: int | None) -> Any:
+    """Forests judge, unless the signal is one."""
+    if _is_forest(signal):
+        return HistGradientBoostingClassifier(max_iter=100, random_state=seed)
+    return ExtraTreesClassifier(
+        60,
+        min_samples_leaf=5,
+        max_features=None,
+        n_jobs=n_jobs or torch.get_num_threads(),
+        random_state=seed,
+    )
+
+
+def is_worse(judged: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Say whether a round is worse than another one, by two measures on held-out rows.
+
+    The judge's score and the likelihood of the same rows are weighed alike, each in standard
+    errors of its difference, and so is their sum: it is worse where they speak against it by more
+    than one.
+    """
+    difference = judged["_held_out"] - other["_held_out"]
+    # Few rows tell little, however alike they are.
+    error = math.sqrt((float(difference.var()) + 0.01 / len(difference)) / len(difference))
+    likelihood = float(difference.mean()) / error
+    score = (judged["judge_score"] - other["judge_score"]) / (math.sqrt(2) * judged["judge_error"])
+    return (likelihood + score) / math.sqrt(2) < -1.0
+
+
+def area_under_curve(on_real: Floats, on_synthetic: Floats) -> float:
+    is_real = np.repeat([1, 0], [len(on_real), len(on_synthetic)])
+    return float(roc_auc_score(is_real, np.concatenate([on_real, on_synthetic])))
+
+
+def copy_share(token_ids: npt.NDArray[Any], real: npt.NDArray[Any]) -> float:
+    """Share of rows whose tokens are all those of a real row."""
+    rows, known = (
+        hash_pandas_object(pd.DataFrame(part.astype(np.int64)), index=False)
+        for part in (token_ids, real)
+    )
+    return float(rows.isin(known).mean())
+
+
+def in_single_precision(numbers: Floats) -> Floats:
+    """Keep numbers within single precision, which forests compute in; NaN stays."""
+    return np.clip(numbers, -1e37, 1e37)
+
+
+def _is_forest(signal: Any) -> bool:
+    """Whether a signal is a forest, or one stands in it."""
+    if isinstance(signal, BaseForest):
+        return True
+    inner = [part for _, part in getattr(signal, "signals", None) or []]
+    inner += [part for _, part in getattr(signal, "steps", [])[-1:]]
+    inner += [getattr(signal, "estimator", None)]
+    return any(_is_forest(part) for part in inner if part is not None)
