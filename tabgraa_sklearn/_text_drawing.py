@@ -163,21 +163,21 @@ def _(
     for size in np.unique(sizes).tolist():
         alike = np.flatnonzero(sizes == size)
         for rows in np.split(alike, range(step, len(alike), step)):
-            counted = known[rows].copy()
-            counted[:, target] = True
-            if few:
-                orders = known_first(counted, order)[:, : size + 1]
-            else:
-                orders = known_first(known[rows], order)[:, :size]
-                orders = np.column_stack([orders, np.full(len(rows), target)])
-                counted[:] = False
-                counted[:, target] = True
             tried = np.repeat(codes[rows], len(values), axis=0)
             tried[:, target] = np.tile(values, len(rows))
-            cells = _log_probabilities(
-                backbone, tried, np.repeat(orders, len(values), axis=0), precision
-            )
-            logs = (cells * np.repeat(counted, len(values), axis=0)).sum(1)
+            if few:
+                counted = known[rows].copy()
+                counted[:, target] = True
+                orders = known_first(counted, order)[:, : size + 1]
+                orders = np.repeat(orders, len(values), axis=0)
+                cells = _log_probabilities(backbone, tried, orders, precision)
+                logs = (cells * np.repeat(counted, len(values), axis=0)).sum(1)
+            else:
+                orders = np.repeat(_known_then(known[rows], order, target), len(values), axis=0)
+                follower = _Follower(backbone, tried)
+                with _quietly(backbone, precision):
+                    follower.run(tried, np.repeat(known[rows], len(values), axis=0), orders)
+                logs = follower.logs
             logs = logs.reshape(len(rows), len(values))
             shares = np.exp(logs - logs.max(1, keepdims=True))
             table = np.zeros((len(rows), len(absent)))
@@ -200,8 +200,7 @@ def _counted(
     for size in np.unique(sizes).tolist():
         alike = np.flatnonzero(sizes == size)
         for rows in np.split(alike, range(step, len(alike), step)):
-            orders = known_first(known[rows], order)[:, :size]
-            orders = np.column_stack([orders, np.full(len(rows), target)])
+            orders = _known_then(known[rows], order, target)
             uniforms = np.zeros((len(rows) * _DRAWS, backbone.n_columns))
             # Spread evenly, and the same for every row.
             places = (np.arange(_DRAWS) + numbers[:, 0]) / _DRAWS
@@ -226,6 +225,12 @@ def known_first(known: Mask, order: list[int]) -> Ids:
     """Give the columns of each row as they are read: known ones, then the others."""
     rank = np.argsort(order) + len(order) * ~known
     return np.argsort(rank, axis=1)
+
+
+def _known_then(known: Mask, order: list[int], target: int) -> Ids:
+    """Give the known columns of rows that know as many, as they are read, and one more."""
+    first = known_first(known, order)[:, : int(known[0].sum())]
+    return np.column_stack([first, np.full(len(known), target)])
 
 
 def _most(backbone: TextModel) -> int:
@@ -330,6 +335,8 @@ class _Branch:
         Columns that were passed.
     inside : ndarray of shape (n_sequences,)
         Whether it stands within a cell.
+    taken : ndarray of shape (n_sequences,)
+        Tokens that were taken of that cell.
     states : ndarray of shape (n_sequences, STATE)
         Of the column's automaton, within a cell.
     chances : ndarray of shape (n_sequences,)
@@ -351,6 +358,7 @@ class _Branch:
     n_read: Ids
     step: Ids
     inside: Mask
+    taken: Ids
     states: Ids
     chances: Floats
     seen: Tensor
@@ -377,6 +385,7 @@ class _Branch:
             zeros.copy(),
             zeros.copy(),
             np.zeros(n, dtype=bool),
+            zeros.copy(),
             np.zeros((n, STATE), dtype=np.int64),
             np.ones(n),
             torch.zeros(n, 0, dtype=torch.long, device=device),
@@ -386,7 +395,9 @@ class _Branch:
     def select(self, rows: Ids, of: Ids, source: Ids) -> _Branch:
         """Take some sequences, some of them several times."""
         names = ("codes", "known", "orders", "pending", "n_pending", "n_read", "step", "inside")
-        parts = {name: getattr(self, name)[source] for name in (*names, "states", "chances")}
+        parts = {
+            name: getattr(self, name)[source] for name in (*names, "taken", "states", "chances")
+        }
         if self.source is not None:
             source = self.source[source]
         return replace(self, rows=rows, of=of, source=source, **parts)
@@ -503,7 +514,7 @@ class _Drawer:
             # Sequences are numbered so that those which are near each other have parted late.
             rows = branch.rows[here[np.argsort(branch.of[here], kind="stable")]]
             self.uniforms[rows, column] = _spread(self.uniforms[rows, column])
-        branch.states[free] = automaton.start(len(free))
+        branch.states[free], branch.taken[free] = automaton.start(len(free)), 0
         branch.inside[free] = moving[free] = True
 
     def _follow(self, branch: _Branch, column: int, places: Ids, moving: Mask) -> None:
@@ -522,6 +533,7 @@ class _Drawer:
         automaton = self.narrow[column]
         assert automaton is not None
         branch.append(places, automaton.tokens[chosen][:, None])
+        branch.taken[places] += 1
         branch.states[places] = automaton.advance(branch.states[places], chosen)
         done = places[automaton.finished(branch.states[places])]
         branch.codes[done, column] = automaton.codes(branch.states[done])
@@ -533,18 +545,13 @@ class _Drawer:
         chosen = np.zeros(len(branch.rows), dtype=np.int64)  # of each row
         for column, places in branch.by_column(np.flatnonzero(branch.inside)):
             shares = self._shares(branch, column, places, states)
-            cumulative = shares.cumsum(1)
-            cumulative /= cumulative[:, -1:]
             place = np.full(len(branch.codes), -1)
             place[places] = np.arange(len(places))
             here = np.flatnonzero(place[branch.of] >= 0)
-            own, rows = place[branch.of[here]], branch.rows[here]
-            number = self.uniforms[rows, column]
-            chosen[here] = (cumulative[own] > number[:, None]).argmax(1)
-            share = shares[own, chosen[here]]
-            # What is left of the number decides what comes after.
-            rest = (number - cumulative[own, chosen[here]] + share) / share
-            self.uniforms[rows, column] = np.clip(rest, 0.0, 1.0 - 2.0**-53)
+            own = place[branch.of[here]]
+            chosen[here] = self._pick(
+                column, branch.rows[here], branch.taken[places][own], shares, own
+            )
         width = int(chosen.max()) + 1
         keys, of = np.unique(branch.of * width + chosen, return_inverse=True)
         source, token = np.divmod(keys, width)
@@ -555,6 +562,26 @@ class _Drawer:
         for column, places in list(branch.by_column(np.flatnonzero(branch.inside))):
             self._take(branch, column, places, token[places])
         return branch
+
+    def _pick(self, column: int, rows: Ids, taken: Ids, shares: Floats, own: Ids) -> Ids:
+        """Draw the next token of rows.
+
+        Parameters
+        ----------
+        rows, taken, own : ndarray of shape (n_rows,)
+            Which rows they are, how many tokens of their cell were taken, and which of the shares
+            are theirs.
+        shares : ndarray of shape (n_places, n_tokens)
+        """
+        cumulative = shares.cumsum(1)
+        cumulative /= cumulative[:, -1:]
+        number = self.uniforms[rows, column]
+        chosen: Ids = (cumulative[own] > number[:, None]).argmax(1)
+        share = shares[own, chosen]
+        # What is left of the number decides what comes after.
+        rest = (number - cumulative[own, chosen] + share) / share
+        self.uniforms[rows, column] = np.clip(rest, 0.0, 1.0 - 2.0**-53)
+        return chosen
 
     def _shares(self, branch: _Branch, column: int, places: Ids, states: Tensor) -> Floats:
         """Probability of each token of a column, (n_places, n_tokens)."""
@@ -594,6 +621,28 @@ class _Drawer:
         branch.n_read += branch.n_pending
         branch.n_pending[:] = 0
         return states[torch.arange(len(states), device=device), last]
+
+
+class _Follower(_Drawer):
+    """Follows cells that are told instead of drawing them; what is read alike is read once.
+
+    Attributes
+    ----------
+    logs : ndarray of shape (n_rows,)
+        The log-probability of the cells that were followed.
+    """
+
+    def __init__(self, backbone: TextModel, told: Ids) -> None:
+        super().__init__(backbone, np.empty((0, 0)), 1.0, {}, stratified=False)
+        self.told, self.logs = told, np.zeros(len(told))
+
+    def _pick(self, column: int, rows: Ids, taken: Ids, shares: Floats, own: Ids) -> Ids:
+        automaton = self.narrow[column]
+        assert automaton is not None
+        codes, back = np.unique(self.told[rows, column], return_inverse=True)
+        chosen: Ids = automaton.spell(codes)[back, taken]
+        self.logs[rows] += np.log(np.maximum(shares[own, chosen], 1e-300))
+        return chosen
 
 
 def _spread(numbers: Floats) -> Floats:

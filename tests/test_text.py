@@ -525,6 +525,27 @@ def test_columns_are_predicted(fitted):
     assert model.predict(table.head(3)[["g"]], "n", statistic=[0.1, 0.9]).shape == (3, 2)
 
 
+def test_a_column_of_many_values_is_predicted_by_the_likelihood_of_each(gpt2):
+    """One by one, the values behind the cells that are known have these probabilities."""
+    table = small_table(60).assign(many=[f"{number % 12} of a dozen" for number in range(60)])
+    model = TabGRAASynthesizer(
+        backbone=gpt2, max_epochs=1, n_rounds=0, random_state=0, precision="float32"
+    ).fit(table)
+    asked = table.dropna().head(5)
+    found = model.predict_proba(asked, "many")
+    assert found.shape == (5, 12)
+    number, codec = list(table).index("many"), model._tokenizer.codecs_[list(table).index("many")]
+    codes = model._tokenizer.encode(asked)
+    first = [column for column in model.column_order_ if column != number]
+    values = codec.readings()[0].tolist()
+    for value in found:
+        codes[:, number] = values.index(value)
+        order = torch.tensor([[*first, number]])
+        with torch.no_grad():
+            logs = model.model_(torch.from_numpy(codes).long(), order)[:, number]
+        np.testing.assert_allclose(found[value], logs.exp(), rtol=1e-3)
+
+
 def test_likelihood_is_that_of_the_model(fitted):
     model, table = fitted
     scores = model.score_samples(table.head(20))
