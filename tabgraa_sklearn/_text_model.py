@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from transformers import Cache
+from transformers import Cache, DynamicCache
 
 from ._attention import with_cache
 from ._protocols import Backbone
@@ -119,10 +119,20 @@ class TextModel(Backbone):
                 f"backbone must read as many tokens as a row has at the most, "
                 f"{self.layout.longest}; {type(self.transformer).__name__} reads {room}."
             )
+        window = getattr(self.transformer.config, "sliding_window", None)
+        if window is not None and self.layout.longest > window:
+            raise ValueError(
+                f"backbone must look back as many tokens as a row has at the most, "
+                f"{self.layout.longest}; {type(self.transformer).__name__} looks back {window}."
+            )
 
     @torch.no_grad()
     def check_causal(self) -> None:
-        """Raise a ValueError unless the model's logits are its states times its embedding."""
+        """Raise a ValueError unless the model reads and writes as rows are read and written.
+
+        Its logits must be its states times its embedding, and what it reads piece by piece, with a
+        gap between, must be what it reads at once.
+        """
         self.eval()
         ids = torch.tensor([[*self.layout.begin, *self.layout.names[0]]], device=self.device)
         mask = torch.ones_like(ids)
@@ -134,6 +144,36 @@ class TextModel(Backbone):
                 "backbone must be a causal language model whose logits are its last states times "
                 f"the output embedding; got {type(self.transformer).__name__}."
             )
+        try:
+            parts = self._in_two_pieces(ids)
+            same = torch.allclose(states[:, -parts.shape[1] :], parts, rtol=1e-3, atol=1e-3)
+        except Exception as error:  # whatever a foreign architecture raises
+            raise ValueError(f"{self._no_cache()} {error}") from error
+        if not same:
+            raise ValueError(self._no_cache())
+
+    def _in_two_pieces(self, ids: Tensor) -> Tensor:
+        """Read the second half of a text behind a cache of the first, which ends in a gap."""
+        cache, half = DynamicCache(), ids.shape[1] // 2
+        places = torch.arange(ids.shape[1], device=ids.device)[None]
+        seen = torch.ones_like(ids[:, : half + 1])
+        seen[:, half] = 0
+        for start, stop, mask in (
+            (0, half, seen),
+            (half, ids.shape[1], torch.cat([seen, torch.ones_like(ids[:, half:])], 1)),
+        ):
+            own, positions = ids[:, start:stop], places[:, start:stop]
+            if start == 0:
+                own, positions = (torch.cat([part, part[:, :1]], 1) for part in (own, positions))
+            states = self._states(own, mask, cache, position_ids=positions)
+        return states
+
+    def _no_cache(self) -> str:
+        return (
+            "backbone must be a causal language model that reads a text piece by piece with a "
+            "key/value cache, at the positions that it is told, as it reads it at once; "
+            f"{type(self.transformer).__name__} does not."
+        )
 
     # -- likelihood -------------------------------------------------------------------------
 
@@ -250,12 +290,14 @@ class TextModel(Backbone):
             if automaton is None:
                 continue
             spelled, rows, places, mask = read[column]
-            start = starts[:, column]
-            ids[every, start[:, None] + np.arange(len(name))] = name
+            start, has = starts[:, column], (order == column).any(1)
+            ids[every[has], start[has, None] + np.arange(len(name))] = name
             start = start + len(name)
-            row, place = np.nonzero(spelled >= 0)
+            row, place = np.nonzero((spelled >= 0) & has[:, None])
             ids[row, start[row] + place] = automaton.tokens[spelled[row, place]]
-            parts = (rows, start[rows] + places - 1, spelled[rows, places], mask)
+            of = has[rows]
+            rows, places = rows[of], places[of]
+            parts = (rows, start[rows] + places - 1, spelled[rows, places], mask[of])
             choices[column] = _Choices(*(torch.from_numpy(part).to(device) for part in parts))
         return torch.from_numpy(ids).to(device), choices
 

@@ -246,7 +246,12 @@ class _Writer:
             raise ValueError("backbone must have a tokenizer that knows each digit as a token.")
 
     def tokens(self, text: str) -> list[int]:
-        return list(map(int, self.language.encode(text, add_special_tokens=False)))
+        try:
+            return list(map(int, self.language.encode(text, add_special_tokens=False)))
+        except TypeError as error:  # lone surrogates, of badly decoded files
+            raise ValueError(
+                f"X must hold text that can be encoded as UTF-8 for a text backbone; got {text!r}."
+            ) from error
 
     def character(self, mark: str) -> int:
         """Give the token of one character."""
@@ -255,7 +260,12 @@ class _Writer:
         for name in [*names, *written[-1:]]:
             if name in self.vocabulary:
                 return int(self.vocabulary[name])
-        return self.tokens(mark)[-1]
+        if not (tokens := self.tokens(mark)):
+            raise ValueError(
+                f"backbone must have a tokenizer that has a token for each character; {mark!r} "
+                "has none."
+            )
+        return tokens[-1]
 
     def spelled(self, text: str) -> list[int]:
         """Write a number character by character, as far as it consists of such."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -544,6 +545,50 @@ def test_a_column_of_many_values_is_predicted_by_the_likelihood_of_each(gpt2):
         with torch.no_grad():
             logs = model.model_(torch.from_numpy(codes).long(), order)[:, number]
         np.testing.assert_allclose(found[value], logs.exp(), rtol=1e-3)
+
+
+def test_predictions_do_not_depend_on_what_the_rows_beside_lack(gpt2):
+    table = small_table(60)
+    model = TabGRAASynthesizer(
+        backbone=gpt2, max_epochs=1, n_rounds=0, random_state=0, precision="float32"
+    ).fit(table)
+    asked = table.dropna().head(3).drop(columns="g").astype(object)
+    for row, name in enumerate(asked):
+        asked.loc[asked.index[row], name] = None  # each lacks another cell
+    together = model.predict_proba(asked, "g")
+    for row in range(3):
+        alone = model.predict_proba(asked.iloc[[row]], "g")
+        np.testing.assert_allclose(together.iloc[[row]], alone, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        transformers.MambaConfig(vocab_size=257, hidden_size=32, num_hidden_layers=2, state_size=4),
+        transformers.MptConfig(vocab_size=257, d_model=32, n_heads=2, n_layers=2, max_seq_len=512),
+        transformers.MistralConfig(
+            vocab_size=257, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, intermediate_size=64, sliding_window=8,
+        ),
+    ],
+    ids=["no cache", "positions of its own", "a short window"],
+)  # fmt: skip
+def test_models_that_read_otherwise_piece_by_piece_are_refused(tmp_path, config):
+    config.bos_token_id = config.eos_token_id = 256
+    torch.manual_seed(0)
+    language = transformers.AutoModelForCausalLM.from_config(config)
+    for weights in language.parameters():
+        weights.data *= 1 + 3 * (weights.ndim > 1)
+    language.save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"backbone must (be a causal|look back)"):
+        TabGRAASynthesizer(backbone=str(tmp_path), max_epochs=1, n_rounds=0).fit(small_table(40))
+
+
+def test_text_without_an_encoding_is_refused_by_name(gpt2):
+    table = small_table(40).assign(bad=["x\ud800", "y"] * 20)
+    with pytest.raises(ValueError, match=r"X must hold text .* UTF-8"):
+        TabGRAASynthesizer(backbone=gpt2, max_epochs=1, n_rounds=0).fit(table)
 
 
 def test_likelihood_is_that_of_the_model(fitted):
