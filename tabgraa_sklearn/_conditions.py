@@ -159,7 +159,7 @@ def check_cells(conditions: Any, n_samples: int, tokenizer: Tokenizer) -> pd.Dat
     if twice:
         raise ValueError(f"conditions must name each column once; repeated are {twice}.")
     cells = {name: as_cells(tokenizer.schema_[name], frame[name]) for name in frame.columns}
-    return pd.DataFrame(cells, columns=frame.columns)
+    return pd.DataFrame(cells, columns=frame.columns, index=frame.index)
 
 
 def parse_conditions(
@@ -312,6 +312,8 @@ def _request(
     for name, value in conditions.items():
         number = tokenizer.schema_.position(name)
         codec, column = tokenizer.codecs_[number], tokenizer.schema_[name]
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value[()]
         if isinstance(value, tuple):
             request.allowed[number] = _range(codec, column, value, request)
         elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
@@ -468,6 +470,8 @@ def _empty(column: Column, value: Any) -> str:
 
 def _end(column: Column, end: Any, is_low: bool) -> Any:
     """Give an end of a range as one of the column's numbers, inside the range."""
+    if isinstance(end, np.floating):
+        end = float(end)  # which is compared with cells of single precision as if it were one
     if column.bounds is None:
         return 0
     bound = column.bounds[0 if is_low else 1]

@@ -71,7 +71,7 @@ class Container:
                 # Widths are found anew: a fresh identifier may be longer than those seen.
                 cells = frame.to_numpy(dtype=object).astype(self.dtype.kind)
                 return cells.astype(np.promote_types(cells.dtype, self.dtype))
-            return frame.to_numpy(dtype=self.dtype)
+            return _as_array(frame, self.dtype)
         return frame
 
 
@@ -289,6 +289,16 @@ def _polars_column(series: Any) -> pd.Series:
     return pd.Series(series.to_list(), dtype=object)
 
 
+def _as_array(frame: pd.DataFrame, dtype: Any) -> Any:
+    """Give an array of a dtype, or of a wider one where a number has no room in it."""
+    if dtype is None or dtype.kind != "f" or dtype.itemsize >= 8:
+        return frame.to_numpy(dtype=dtype)
+    whole = frame.to_numpy(dtype=np.float64)
+    with np.errstate(over="ignore"):
+        narrow = whole.astype(dtype)
+    return whole if (np.isfinite(whole) & ~np.isfinite(narrow)).any() else narrow
+
+
 def _to_polars(frame: pd.DataFrame, container: Container) -> Any:
     try:
         import polars as pl
@@ -299,7 +309,13 @@ def _to_polars(frame: pd.DataFrame, container: Container) -> Any:
     known = pl.read_ipc(io.BytesIO(container.polars_schema or b"")).schema
     columns = []
     for name in frame.columns:
-        series = _to_polars_column(pl, str(name), frame[name], known.get(name))
+        dtype = known.get(name)
+        try:
+            # Cells that were drawn for a column without any have a type of their own.
+            dtype = None if dtype == pl.Null and frame[name].notna().any() else dtype
+            series = _to_polars_column(pl, str(name), frame[name], dtype)
+        except pl.exceptions.InvalidOperationError:  # a drawn cell has no room in that type
+            series = _to_polars_column(pl, str(name), frame[name], None)
         if series.dtype.is_float() and name not in container.polars_nan:
             series = series.fill_nan(None)
         columns.append(series)

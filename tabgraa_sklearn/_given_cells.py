@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import uuid
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -45,6 +46,11 @@ def as_cells(column: Column, cells: pd.Series) -> pd.Series:
     if not isinstance(reader, NumberCells) or not column.has_numbers or not there.any():
         if isinstance(reader, IntegerCells) and there.any():  # identifiers
             return _exact(column, cells.astype(object), there)
+        kinds = {"string": str, "bytes": bytes, "uuid": uuid.UUID}
+        if column.kind in ("identifier", "text") and reader.form in kinds:
+            for cell in cells[there]:
+                if not isinstance(cell, kinds[reader.form]):
+                    raise _no_cell(column, cell)
         return cells
     result = cells.astype(object)
     if isinstance(reader, TimeCells):

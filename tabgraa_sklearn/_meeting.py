@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from ._agreement import CANDIDATES as SEVERAL
+from ._agreement import advantage, orders_disagree, probed
 from ._codecs import NumberValues
 from ._conditions import Request, order_for
 from ._possible import Possible
@@ -39,8 +41,10 @@ def meet(
 ) -> pd.DataFrame:
     """Draw rows that meet a request.
 
-    Given cells come first, then columns with a choice, then the rest. One column with a choice is
-    drawn from its distribution among what is allowed, which is exact. Of several, and of columns
+    Given cells come first, then columns with a choice, then the rest. Where the model says another
+    thing in that order than in the order of sampling, of several candidates for a row one is taken
+    in proportion to the quotient (sampling importance resampling, Rubin 1987). One column with a
+    choice is drawn from its distribution among what is allowed. Of several, and of columns
     whose tokens a constraint bars, the later ones weigh the earlier: a row is accepted in
     proportion to the probability that the model gives to what is allowed later, relative to the
     largest that was met. Where all rows are asked for alike, any row takes any candidate. After 85
@@ -56,13 +60,43 @@ def meet(
     ValueError
         Where rows that meet the constraints are not found; it tells the rate of acceptance.
     """
-    order = order_for(order, request)
+    sampling_order, order = order, order_for(order, request)
     constraints = request.constraints
     possible = _rules(request, tokenizer)
     exact = model.draws_sets_exactly
     weigh = bool(constraints) or len(request.allowed) > (1 if exact else 0)
     rounds: tuple[int, ...] = (1,)
-    if weigh:
+    known = np.zeros((1, model.n_columns), dtype=bool)
+    known[0, list(request.given)] = True
+
+    def gained(ids: npt.NDArray[Any]) -> Floats:
+        """Log of how much likelier rows are in the order of sampling."""
+        knowing = np.repeat(known, len(ids), axis=0)
+        own = np.array([order])
+        return advantage(model, ids, knowing, own, sampling_order, precision) / temperature
+
+    corrected, usual = False, 0.0
+    if order != sampling_order:
+        probe = probed(len(request.rows))
+        wanted = request.wanted(probe)
+        wanted.possible = possible
+        ids, _ = _joined(
+            sample_tokens(
+                model,
+                len(probe),
+                seed=int(np.random.default_rng([seed, 9]).integers(2**31)),
+                order=order,
+                precision=precision,
+                temperature=temperature,
+                wanted=wanted,
+                stratified=False,
+            )
+        )
+        nats = gained(ids)
+        corrected, usual = orders_disagree(nats, model.n_columns), float(nats.max())
+    if corrected and not weigh:
+        weigh, rounds = True, (SEVERAL,)
+    elif weigh:
         rounds = _CANDIDATES + (_FOR_CONSTRAINTS if constraints else ())
     random = np.random.default_rng([seed, 1, 7])
     pending = np.arange(len(request.rows))
@@ -93,10 +127,15 @@ def meet(
                 )
             )
             chances = wanted.chances.numpy()
+            if corrected:
+                nats = gained(ids).reshape(-1, candidates)
+                # Rows of which other cells are given have other odds: each counts by its own.
+                nats = nats - (usual if request.alike else nats.max(1, keepdims=True))
+                chances = chances * np.exp(np.minimum(nats, 100.0)).ravel()
             frame = None
             if constraints:
                 frame = request.restore(tokenizer.decode(ids, numbers), tokenizer, chosen)
-                holds = np.logical_and.reduce([each.holds(frame) for each in constraints])
+                holds = np.logical_and.reduce([each.holds(frame.copy()) for each in constraints])
                 chances = chances * holds
                 tried, suited = tried + len(chosen), suited + int(holds.sum())
             if not weigh:

@@ -30,6 +30,7 @@ _CELLS = 1 << 22  # probabilities that are held at once
 _BEGINNINGS = 1024  # of rows, that go through the model at once
 _READ_CELLS = 1 << 18  # of rows that are searched for common beginnings
 _FEW_VALUES = 8  # of a target, that each row is tried with
+_FEW_CELLS = 256  # or where so few cells are read for it
 
 
 @singledispatch
@@ -63,7 +64,7 @@ def distributions(
     token_ids, known = given_tokens(frame, tokenizer, strict=False)
     token_ids, known[:, target] = np.maximum(token_ids, 0), False
     values = np.flatnonzero(~absent)
-    few = len(values) <= _FEW_VALUES
+    few = len(values) <= _FEW_VALUES or len(values) * len(order) <= _FEW_CELLS
     read = _by_trial if few else _behind
     n_rows = max(_READ_CELLS // len(order) // (len(values) if few else 1), 64)
     sizes = known.sum(1)

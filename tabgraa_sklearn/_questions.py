@@ -13,6 +13,8 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
+from ._agreement import CANDIDATES as CANDIDATES_OF_ORDERS
+from ._agreement import advantage, candidates_of, come_first, known_first, orders_disagree, probed
 from ._conditions import (
     Request,
     check_cells,
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
     from ._alignment import AlignmentResult
 
 __all__ = ["QuestionsMixin", "check_parameter"]
-
-_CANDIDATES = 4  # for each row that is imputed
 
 
 class QuestionsMixin:
@@ -107,7 +107,7 @@ class QuestionsMixin:
                 seed=own,
                 temperature=float(temperature),
                 allowed=allowed,
-                candidates=_CANDIDATES,
+                candidates=candidates_of(len(frame.columns)),
             )
             filled = frame.copy()
             for name in frame.columns:
@@ -341,12 +341,44 @@ class QuestionsMixin:
             cells = check_cells(conditions, n_samples, tokenizer)
             if not held and not refine:
                 given = given_tokens(cells, tokenizer, strict=True)
-                drawn = self._fill(*given, seed=seed, temperature=temperature, stratified=True)
+                drawn = self._fill(
+                    *given,
+                    seed=seed,
+                    temperature=temperature,
+                    candidates=self._candidates(*given, seed=seed, temperature=temperature),
+                    stratified=True,
+                )
                 return restore_cells(drawn, cells, tokenizer)
             requests = requests_of_cells(cells, tokenizer)
         for request in requests:
             request.constraints = held
         return self._fulfil(requests, seed=seed, temperature=temperature, refine=refine)
+
+    def _candidates(
+        self,
+        token_ids: npt.NDArray[Any],
+        known: npt.NDArray[np.bool_],
+        *,
+        seed: int,
+        temperature: float,
+    ) -> int:
+        """Find out on some rows how many candidates of each are to be drawn."""
+        order, precision = self.column_order_, getattr(torch, self.precision_)
+        if come_first(known, order):
+            return 1
+        probe = probed(len(known))
+        drawn, _ = fill_tokens(
+            self.model_,
+            token_ids[probe],
+            known[probe],
+            seed=seed,
+            order=order,
+            precision=precision,
+            temperature=temperature,
+        )
+        own = known_first(known[probe], order)
+        nats = advantage(self.model_, drawn, known[probe], own, order, precision) / temperature
+        return CANDIDATES_OF_ORDERS if orders_disagree(nats, len(order)) else 1
 
     def _fulfil(
         self, requests: list[Request], *, seed: int, temperature: float, refine: bool

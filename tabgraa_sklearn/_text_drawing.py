@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from ._agreement import advantage, known_first
 from ._automata import STATE, Automaton
 from ._conditions import given_tokens
 from ._device import autocast
@@ -127,7 +128,7 @@ def _(
                 # The largest of scores with Gumbel noise is one drawn by their exponentials.
                 noise = -np.log(-np.log(np.clip(numbers[:, -1], 1e-300, 1 - 1e-16)))
                 if group % 2:
-                    gain = _advantage(backbone, filled, known[rows], own[rows], order, precision)
+                    gain = advantage(backbone, filled, known[rows], own[rows], order, precision)
                     noise = noise + (gain + np.log(np.maximum(chances, 1e-300))) / temperature
                 scores.append(noise)
             best = np.argmax(scores, axis=0)
@@ -221,12 +222,6 @@ def _counted(
             yield rows, table / table.sum(1, keepdims=True)
 
 
-def known_first(known: Mask, order: list[int]) -> Ids:
-    """Give the columns of each row as they are read: known ones, then the others."""
-    rank = np.argsort(order) + len(order) * ~known
-    return np.argsort(rank, axis=1)
-
-
 def _known_then(known: Mask, order: list[int], target: int) -> Ids:
     """Give the known columns of rows that know as many, as they are read, and one more."""
     first = known_first(known, order)[:, : int(known[0].sum())]
@@ -255,15 +250,16 @@ def _log_probabilities(
         return cells.cpu().double().numpy()
 
 
-def _advantage(
+@advantage.register
+def _(
     backbone: TextModel,
-    codes: Ids,
+    codes: npt.NDArray[Any],
     known: Mask,
     own: Ids,
     order: list[int],
     precision: torch.dtype,
 ) -> Floats:
-    """Log-probability of rows in the order of sampling, less that of what was drawn in theirs."""
+    codes = codes.astype(np.int64)
     in_order = _log_probabilities(backbone, codes, np.array([order]), precision)
     in_own = _log_probabilities(backbone, codes, own, precision)
     gain: Floats = in_order.sum(1) - (in_own * ~known).sum(1)

@@ -193,11 +193,11 @@ class Inequality(Constraint):
         pairs = pd.MultiIndex.from_product([range(len(least)), range(len(most))])
         table = pd.DataFrame(
             {
-                "low": least.iloc[pairs.get_level_values(0)].reset_index(drop=True),
-                "high": most.iloc[pairs.get_level_values(1)].reset_index(drop=True),
+                self.low: least.iloc[pairs.get_level_values(0)].reset_index(drop=True),
+                self.high: most.iloc[pairs.get_level_values(1)].reset_index(drop=True),
             }
         )
-        met = Inequality("low", "high", strict=self.strict).holds(table)
+        met = self.holds(table)
         matrix = met.reshape(len(least), len(most)) | empty
         return PossiblePairs(numbers[0], numbers[1], matrix)
 

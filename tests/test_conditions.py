@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.exceptions import NotFittedError
 
-from tabgraa_sklearn import TabGRAASynthesizer
+from tabgraa_sklearn import TabGRAASynthesizer, _agreement
 
 
 @pytest.fixture(scope="module")
@@ -179,22 +179,71 @@ def test_sampled_frequencies_match_the_counted_ones(enumerable, chain, given):
 
 @pytest.mark.parametrize("given", [{"a": 1}, {"c": 0}, {"b": 1, "c": 1}])
 def test_sampled_frequencies_are_the_models_own(enumerable, given):
-    """Jointly, within five standard errors; given cells are read first."""
+    """Jointly, within five standard errors, by the order of sampling whatever is given."""
     cells = pd.DataFrame(list(itertools.product([0, 1], repeat=3)), columns=["a", "b", "c"])
     cells = cells[(cells[list(given)] == pd.Series(given)).all(axis=1)].reset_index(drop=True)
-    names = list(cells)
-    order = sorted(enumerable.column_order_, key=lambda column: names[column] not in given)
     tokens = torch.from_numpy(enumerable._tokenizer.encode(cells).astype(np.int64))
     with torch.inference_mode():
-        each = enumerable.model_(tokens, torch.tensor([order]))
-    free = [column for column in order if names[column] not in given]
-    expected = each[:, free].sum(1).exp().numpy()
-    assert expected.sum() == pytest.approx(1.0, abs=1e-4)
+        each = enumerable.model_(tokens, torch.tensor([enumerable.column_order_]))
+    expected = each.sum(1).exp().numpy()
+    expected /= expected.sum()
     n = 4000
     rows = enumerable.sample(n, conditions=given, random_state=0)
     counted = rows.value_counts().reindex(pd.MultiIndex.from_frame(cells), fill_value=0) / n
-    error = 5 * np.sqrt(expected * (1 - expected) / n) + 0.003  # .003: products in bf16
+    error = 5 * np.sqrt(expected * (1 - expected) / n) + 0.005  # products in bf16
     assert (np.abs(counted.to_numpy() - expected) < error).all()
+
+
+@pytest.fixture(scope="module")
+def sums():
+    """Columns that a model of few rows knows well in one order only."""
+    random = np.random.default_rng(0)
+    n, letters = 600, np.array(list("wxyz"))
+    a = random.integers(0, 4, n)
+    b = np.where(random.random(n) < 0.8, a, random.integers(0, 4, n))
+    c = np.where(random.random(n) < 0.8, (a + b) % 4, random.integers(0, 4, n))
+    table = pd.DataFrame({"a": letters[a], "b": letters[b], "c": letters[c]})
+    return table, TabGRAASynthesizer(n_rounds=0, random_state=0, device="cpu").fit(table)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "value"), [("a", "y"), ("a", "z"), ("b", "w")])
+def test_whatever_is_given_the_rest_follows_the_table(sums, name, value):
+    """Read first, a column that is drawn late once led to rows a quarter to a third wrong."""
+    table, model = sums
+    n, rest = 4000, [other for other in "abc" if other != name]
+
+    def distance(rows, beside):
+        one, other = (part[rest].value_counts(normalize=True) for part in (rows, beside))
+        one, other = one.align(other, fill_value=0.0)
+        return (one - other).abs().sum() / 2
+
+    real = table[table[name] == value]
+    redrawn = [distance(real.sample(frac=1, replace=True, random_state=s), real) for s in range(20)]
+    given = pd.DataFrame({name: [value] * n})
+    gaps = given.assign(**dict.fromkeys(rest)).reindex(columns=list("abc"))
+    drawn = {
+        "value": model.sample(n, conditions={name: value}, random_state=1),
+        "set": model.sample(n, conditions={name: [value]}, random_state=1),
+        "frame": model.sample(conditions=given, random_state=1),
+        "imputed": model.impute(gaps, random_state=1),
+    }
+    for rows in drawn.values():
+        assert len(rows) == n and (rows[name] == value).all()
+        assert distance(rows, real) < 2 * np.mean(redrawn)
+
+
+def test_orders_that_agree_need_no_candidates():
+    same = np.zeros(_agreement.CANDIDATES * 4)
+    assert not _agreement.orders_disagree(same, 3) and not _agreement.orders_disagree(same, 30)
+    noise = np.random.default_rng(0).normal(0, 0.3, len(same))
+    assert _agreement.orders_disagree(noise, 3) and not _agreement.orders_disagree(noise, 30)
+    one_of_each = np.where(np.arange(len(same)) % _agreement.CANDIDATES == 0, 5.0, 0.0)
+    assert _agreement.orders_disagree(one_of_each, 30)
+
+
+def test_rows_of_which_nothing_is_given_are_rows(model):
+    assert len(model.sample(conditions=pd.DataFrame(index=range(5)))) == 5
 
 
 def test_several_sets_are_drawn_from_their_joint_distribution(tiny):

@@ -222,6 +222,23 @@ def test_a_predicate_is_met_by_drawing_again(model):
     assert rare.holds(drawn).all()
 
 
+def test_a_predicate_that_writes_into_its_rows_changes_none(model, rows):
+    def written(frame):
+        frame["spread"] = frame["high"] - frame["low"]
+        frame["high"] = 0.0
+        return np.ones(len(frame), dtype=bool)
+
+    drawn = model.sample(5, constraints=[Predicate(written)], random_state=0)
+    assert list(drawn) == list(rows) and (drawn["high"] > 0).all()
+
+
+def test_columns_that_cannot_be_compared_are_named():
+    days = pd.Timestamp("2020") + pd.to_timedelta(np.arange(60) % 9, "D")
+    table = pd.DataFrame({"here": days, "there": days.tz_localize("Europe/Rome")})
+    with pytest.raises(ValueError, match=r"'here' <= 'there'"):
+        make_tiny(n_rounds=0).fit(table).sample(3, constraints=[Inequality("here", "there")])
+
+
 def test_what_is_never_met_is_told_with_the_rate(model):
     never = Predicate(lambda frame: frame["high"] < 0, name="below zero")
     with pytest.raises(ValueError, match=r"below zero.*not met for 2 of 2 rows.*0 met.*0\.00%"):

@@ -39,6 +39,27 @@ def model(tiny, table):
     return tiny(n_rounds=0, column_kinds={"text": "numeric"}).fit(table)
 
 
+def test_ends_of_single_precision_belong_to_their_range(tiny):
+    table = pd.DataFrame({"x": (np.arange(100) % 11 / 10).astype(np.float32), "g": ["a", "b"] * 50})
+    model = tiny(n_rounds=0).fit(table)
+    rows = model.sample(40, conditions={"x": (np.float64(0.3), np.float64(0.3))})
+    assert (rows["x"] == np.float32(0.3)).all()
+
+
+def test_a_value_may_be_an_array_without_dimensions(model):
+    assert set(model.sample(3, conditions={"kind": np.array("a")})["kind"]) == {"a"}
+
+
+def test_what_is_no_identifier_of_the_column_is_refused(tiny):
+    mails = pd.array([f"u{number}@x.org" for number in range(100)], dtype="string")
+    with pytest.warns(UserWarning, match="mail"):
+        model = tiny(n_rounds=0).fit(pd.DataFrame({"mail": mails, "g": ["a", "b"] * 50}))
+    with pytest.raises(ValueError, match=r"conditions\['mail'\] is impossible: 5"):
+        model.sample(conditions=pd.DataFrame({"mail": pd.Series([5, None], dtype=object)}))
+    rows = model.sample(conditions=pd.DataFrame({"mail": ["me@x.org", None]}))
+    assert rows["mail"].iloc[0] == "me@x.org" and rows["mail"].dtype == "string"
+
+
 @pytest.mark.parametrize(
     ("name", "given", "wanted"),
     [

@@ -112,6 +112,22 @@ def test_a_column_without_any_cell_stays_missing():
     assert result["b"].isna().all()
 
 
+def test_drawn_cells_that_their_column_has_no_room_for_make_it_wider(tiny):
+    pl = pytest.importorskip("polars")
+    table = pl.DataFrame({"k": list("xyz") * 40, "q": [100 * (i % 4) for i in range(120)]})
+    model = tiny(n_rounds=0, random_state=0).fit(table)
+    for gaps in (
+        pl.DataFrame({"k": [None] * 6, "q": [0] * 6}),
+        pl.DataFrame({"k": pl.Series(["x"] + [None] * 9, dtype=pl.Enum(["x"])), "q": [0] * 10}),
+        pl.DataFrame({"k": ["x"] * 10, "q": pl.Series([5] + [None] * 9, dtype=pl.Int8)}),
+    ):
+        filled = model.impute(gaps, random_state=0)
+        assert filled.null_count().sum_horizontal().item() == 0
+    numbers = np.column_stack([np.arange(60000, 90000, 500), np.arange(60) % 3])
+    gaps = np.array([[np.nan, 1.0], [np.nan, 2.0]], dtype=np.float16)
+    assert np.isfinite(tiny(n_rounds=0).fit(numbers).impute(gaps, random_state=0)).all()
+
+
 def test_bad_input_is_told(filled):
     table, _, fitted, _ = filled
     with pytest.raises(NotFittedError):

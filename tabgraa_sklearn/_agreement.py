@@ -1,0 +1,119 @@
+"""How far rows that were drawn in another order than that of sampling follow the model.
+
+Given cells are read first. The model knows the order of sampling best, and where the two say
+different things of a row, the order of sampling is right: rows drawn in the other are weighted by
+the quotient of their probabilities.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ._backbone import CompactBackbone
+from ._protocols import Backbone
+from ._sampling import Drawing
+from ._sizes import rows_per_pass
+
+__all__ = [
+    "CANDIDATES",
+    "advantage",
+    "candidates_of",
+    "come_first",
+    "known_first",
+    "orders_disagree",
+    "probed",
+]
+
+Floats = npt.NDArray[np.float64]
+
+CANDIDATES = 16  # for each row, where the orders disagree
+_PROBED = 16  # rows, on which it is found out whether they do
+_FEW_COLUMNS = 8
+# Of the candidates of a row, the share that their weights leave in effect. Tables of few columns
+# can be counted, and their candidates cost little; else only what is clearly wrong is corrected.
+_ENOUGH_OF_FEW, _ENOUGH = 0.99, 0.5
+
+
+@singledispatch
+def advantage(
+    backbone: Backbone,
+    token_ids: npt.NDArray[Any],
+    known: npt.NDArray[np.bool_],
+    own: npt.NDArray[np.int64],
+    order: list[int],
+    precision: torch.dtype,
+) -> Floats:
+    """Log-probability of rows in the order of sampling, less that of what was drawn in theirs.
+
+    Parameters
+    ----------
+    token_ids : ndarray of shape (n_rows, n_digits)
+    known : ndarray of shape (n_rows, n_columns)
+        The cells that were given.
+    own : ndarray of shape (n_rows, n_columns), or (1, n_columns)
+        The order in which each row was drawn, or all were.
+    order : list of n_columns int
+        The order of sampling.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), in nats
+    """
+    assert isinstance(backbone, CompactBackbone)
+    drawing = Drawing.of(backbone, precision)
+    found = []
+    with drawing.mode():
+        in_order = torch.tensor([order], device=drawing.device)
+        step = rows_per_pass(len(order))
+        for start in range(0, len(token_ids), step):
+            rows = slice(start, start + step)
+            ids = torch.from_numpy(token_ids[rows].astype(np.int64)).to(drawing.device)
+            drawn = torch.from_numpy(~known[rows]).to(drawing.device)
+            orders = torch.from_numpy(own if len(own) == 1 else own[rows]).to(drawing.device)
+            nats = drawing.model(ids, in_order).sum(1)
+            found.append((nats - (drawing.model(ids, orders) * drawn).sum(1)).cpu())
+    return torch.cat(found).double().numpy()
+
+
+def known_first(known: npt.NDArray[np.bool_], order: list[int]) -> npt.NDArray[np.int64]:
+    """Give the columns of each row as they are read: known ones, then the others."""
+    rank = np.argsort(order) + len(order) * ~known
+    return np.argsort(rank, axis=1)
+
+
+def candidates_of(n_columns: int) -> int:
+    """Give how many candidates of a row are drawn where it is not probed whether one would do."""
+    return CANDIDATES if n_columns <= _FEW_COLUMNS else 4
+
+
+def come_first(known: npt.NDArray[np.bool_], order: list[int]) -> bool:
+    """Say whether the known cells of all rows are the first in the order of sampling."""
+    return not (np.diff(known[:, order].astype(np.int8), axis=1) > 0).any()
+
+
+def probed(n_rows: int) -> npt.NDArray[np.int64]:
+    """Give some of the rows, each as often as candidates are drawn of one."""
+    some = np.unique(np.linspace(0, n_rows - 1, _PROBED).astype(np.int64))
+    repeats = -(-_PROBED // len(some))
+    return np.repeat(np.tile(some, repeats), CANDIDATES)
+
+
+def orders_disagree(nats: Floats, n_columns: int) -> bool:
+    """Say whether rows are to be corrected, by the advantages of those that are `probed`.
+
+    By the effective sample size of the candidates of each row, (sum w)^2 / sum w^2 relative to
+    their number.
+
+    References
+    ----------
+    Kong, "A Note on Importance Sampling using Standardized Weights", 1992.
+    """
+    weights = nats.reshape(-1, CANDIDATES)
+    weights = np.exp(weights - weights.max(1, keepdims=True))
+    effective = weights.sum(1) ** 2 / (weights**2).sum(1) / CANDIDATES
+    return bool(effective.mean() < (_ENOUGH_OF_FEW if n_columns <= _FEW_COLUMNS else _ENOUGH))
