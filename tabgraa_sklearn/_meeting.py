@@ -75,23 +75,29 @@ def meet(
         own = np.array([order])
         return advantage(model, ids, knowing, own, sampling_order, precision) / temperature
 
-    corrected, usual = False, 0.0
-    if order != sampling_order:
-        probe = probed(len(request.rows))
-        wanted = request.wanted(probe)
+    def draw(
+        chosen: npt.NDArray[np.int64], seeds: list[int], *, stratified: bool
+    ) -> tuple[npt.NDArray[Any], Floats, Floats]:
+        """Draw candidates for some rows; also give the probability of what was allowed."""
+        wanted = request.wanted(chosen)
         wanted.possible = possible
-        ids, _ = _joined(
+        ids, numbers = _joined(
             sample_tokens(
                 model,
-                len(probe),
-                seed=int(np.random.default_rng([seed, 9]).integers(2**31)),
+                len(chosen),
+                seed=int(np.random.default_rng(seeds).integers(2**31)),
                 order=order,
                 precision=precision,
                 temperature=temperature,
                 wanted=wanted,
-                stratified=False,
+                stratified=stratified,
             )
         )
+        return ids, numbers, wanted.chances.numpy()
+
+    corrected, usual = False, 0.0
+    if order != sampling_order:
+        ids, _, _ = draw(probed(len(request.rows)), [seed, 9], stratified=False)
         nats = gained(ids)
         corrected, usual = orders_disagree(nats, model.n_columns), float(nats.max())
     if corrected and not weigh:
@@ -112,21 +118,7 @@ def meet(
         for start in range(0, len(pending), step):
             part = pending[start : start + step]
             chosen = np.repeat(part, candidates)
-            wanted = request.wanted(chosen)
-            wanted.possible = possible
-            ids, numbers = _joined(
-                sample_tokens(
-                    model,
-                    len(chosen),
-                    seed=int(np.random.default_rng([seed, number, start, 5]).integers(2**31)),
-                    order=order,
-                    precision=precision,
-                    temperature=temperature,
-                    wanted=wanted,
-                    stratified=not weigh,
-                )
-            )
-            chances = wanted.chances.numpy()
+            ids, numbers, chances = draw(chosen, [seed, number, start, 5], stratified=not weigh)
             if corrected:
                 nats = gained(ids).reshape(-1, candidates)
                 # Rows of which other cells are given have other odds: each counts by its own.

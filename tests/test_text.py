@@ -586,7 +586,7 @@ def test_models_that_read_otherwise_piece_by_piece_are_refused(tmp_path, config)
 
 
 def test_text_without_an_encoding_is_refused_by_name(gpt2):
-    table = small_table(40).assign(bad=["x\ud800", "y"] * 20)
+    table = small_table(40).assign(bad=pd.Series(["x\ud800", "y"] * 20, dtype=object))
     with pytest.raises(ValueError, match=r"X must hold text .* UTF-8"):
         TabGRAASynthesizer(backbone=gpt2, max_epochs=1, n_rounds=0).fit(table)
 
