@@ -124,10 +124,9 @@ def render_alignment(stored: pd.DataFrame) -> list[str]:
             whole = len(own) == every
             means = [f"{own[name].mean():.4f}" if whole else "" for name in ("mean", "handed_back")]
             kept = f"{(own['best_round'] > 0).sum()} of {len(own)}"
-            seconds = f"{own['round_seconds'].mean():.0f}"
-            lines.append([variant, *cells, *means, kept, seconds])
+            lines.append([variant, *cells, *means, kept])
         heads = [f"{name} (n={counts[name]})" for name in tables]
-        heads = ["variant", *heads, "mean of all", "as handed back", "runs kept", "a round, s"]
+        heads = ["variant", *heads, "mean of all", "as handed back", "runs kept"]
         parts += [grid(heads, lines), machine_line(group)]
     parts.append(
         f"{', '.join(QUALITY.values())} after the last round, means over n seeds; the AUC is that "
