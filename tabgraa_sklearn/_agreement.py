@@ -66,6 +66,8 @@ def advantage(
     """
     assert isinstance(backbone, CompactBackbone)
     drawing = Drawing.of(backbone, precision)
+    if (own == own[0]).all():
+        own = own[:1]  # one order of all rows is read faster
     found = []
     with drawing.mode():
         in_order = torch.tensor([order], device=drawing.device)
