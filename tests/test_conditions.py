@@ -207,11 +207,11 @@ def sums():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "value"), [("a", "y"), ("a", "z"), ("b", "w")])
+@pytest.mark.parametrize(("name", "value"), [("a", "y"), ("b", "w")])
 def test_whatever_is_given_the_rest_follows_the_table(sums, name, value):
     """Read first, a column that is drawn late once led to rows a quarter to a third wrong."""
     table, model = sums
-    n, rest = 4000, [other for other in "abc" if other != name]
+    n, rest = 2000, [other for other in "abc" if other != name]
 
     def distance(rows, beside):
         one, other = (part[rest].value_counts(normalize=True) for part in (rows, beside))
