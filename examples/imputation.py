@@ -19,7 +19,7 @@ from tabgraa_sklearn import TabGRAAImputer, TabGRAASynthesizer
 from tabgraa_sklearn.datasets import load_adult
 
 columns = ["age", "marital.status", "relationship", "hours.per.week", "income"]
-people = load_adult().frame[columns].sample(3000, random_state=0, ignore_index=True)
+people = load_adult().frame[columns].sample(2000, random_state=0, ignore_index=True)
 random = np.random.default_rng(0)
 holes = people.copy()
 taken = {name: random.random(len(people)) < 0.2 for name in ("marital.status", "age")}
