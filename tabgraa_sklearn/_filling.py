@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ._agreement import log_quotient
 from ._attention import CellCache
 from ._backbone import CompactBackbone
 from ._drawing import OutputTables, Wanted, draw_cell, draw_rows
@@ -228,7 +229,6 @@ class _Filler:
 
         Where known cells are the same, the difference is one of what was drawn alone.
         """
-        model = self.drawing.model
-        order = torch.tensor(self.order, device=known.device)
-        in_order = model(token_ids, order[None]).sum(1)
-        return in_order - (model(token_ids, self._orders(known)) * ~known).sum(1)
+        order = torch.tensor([self.order], device=known.device)
+        own = self._orders(known)
+        return log_quotient(self.drawing.model, token_ids, known, own, order)

@@ -158,15 +158,11 @@ class TextModel(Backbone):
         places = torch.arange(ids.shape[1], device=ids.device)[None]
         seen = torch.ones_like(ids[:, : half + 1])
         seen[:, half] = 0
-        for start, stop, mask in (
-            (0, half, seen),
-            (half, ids.shape[1], torch.cat([seen, torch.ones_like(ids[:, half:])], 1)),
-        ):
-            own, positions = ids[:, start:stop], places[:, start:stop]
-            if start == 0:
-                own, positions = (torch.cat([part, part[:, :1]], 1) for part in (own, positions))
-            states = self._states(own, mask, cache, position_ids=positions)
-        return states
+        # The gap holds the first token once more, which nobody sees.
+        first, positions = (torch.cat([part[:, :half], part[:, :1]], 1) for part in (ids, places))
+        self._states(first, seen, cache, position_ids=positions)
+        seen = torch.cat([seen, torch.ones_like(ids[:, half:])], 1)
+        return self._states(ids[:, half:], seen, cache, position_ids=places[:, half:])
 
     def _no_cache(self) -> str:
         return (
