@@ -49,6 +49,15 @@ class TextLayout:
         cells = [len(name) + automaton.longest for name, automaton in pairs if automaton]
         return len(self.begin) + sum(cells)
 
+    @property
+    def last_token(self) -> int:
+        """The largest token that is written."""
+        pairs = zip(self.names, self.automata, strict=True)
+        parts = [
+            part for name, automaton in pairs if automaton for part in (name, automaton.tokens)
+        ]
+        return int(np.concatenate([self.begin, *parts]).max(initial=0))
+
     def surest_first(self, token_ids: Array, weights: Array) -> Array:
         """Give the columns by rising entropy of their cells, as (n_columns,) indices."""
         entropies = np.empty(self.n_columns)

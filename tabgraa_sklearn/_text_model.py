@@ -112,7 +112,13 @@ class TextModel(Backbone):
     # -- starting ---------------------------------------------------------------------------
 
     def _check_room(self) -> None:
-        """Raise a ValueError where rows are longer than what the model reads."""
+        """Raise a ValueError where rows are longer, or have other tokens, than the model reads."""
+        known, last = self.transformer.get_input_embeddings().num_embeddings, self.layout.last_token
+        if last >= known:
+            raise ValueError(
+                f"backbone must embed every token of its tokenizer, which writes token {last}; "
+                f"{type(self.transformer).__name__} embeds {known}."
+            )
         room = getattr(self.transformer.config, "max_position_embeddings", None)
         if room is not None and self.layout.longest > room:
             raise ValueError(

