@@ -101,9 +101,9 @@ def render_alignment(stored: pd.DataFrame) -> list[str]:
     run = ["table", "start", "rounds", "seed"]
     none = runs[runs["variant"] == "none"].set_index(["table", "start", "seed"])["mean"]
     start = pd.MultiIndex.from_frame(runs[["table", "start", "seed"]])
-    runs["handed_back"] = runs["mean"].where(
-        runs["best_round"] > 0, none.reindex(start).to_numpy(dtype=float)
-    )
+    supervised = none.reindex(start).to_numpy(dtype=float)
+    runs["handed_back"] = runs["mean"].where(runs["best_round"] > 0, supervised)
+    runs["gain"] = runs["mean"] - supervised
     parts = ["## Rounds of alignment, from one supervised model each"]
     for (start, rounds), group in runs.groupby(["start", "rounds"], sort=False):
         tables = list(group["table"].unique())
@@ -123,15 +123,18 @@ def render_alignment(stored: pd.DataFrame) -> list[str]:
             # A mean over fewer runs than others have would not be comparable.
             whole = len(own) == every
             means = [f"{own[name].mean():.4f}" if whole else "" for name in ("mean", "handed_back")]
+            gain = f"{own['gain'].mean():+.4f} ± {own['gain'].sem():.4f}" if len(own) > 1 else ""
             kept = f"{(own['best_round'] > 0).sum()} of {len(own)}"
-            lines.append([variant, *cells, *means, kept])
+            lines.append([variant, *cells, *means, gain, kept])
         heads = [f"{name} (n={counts[name]})" for name in tables]
-        heads = ["variant", *heads, "mean of all", "as handed back", "runs kept"]
+        heads = ["variant", *heads, "mean of all", "as handed back", "gain", "runs kept"]
         parts += [grid(heads, lines), machine_line(group)]
     parts.append(
         f"{', '.join(QUALITY.values())} after the last round, means over n seeds; the AUC is that "
         'of XGBoost at its defaults. "As handed back": the supervised model\'s figures where the '
-        'rule of the fit keeps no round ("runs kept" counts those of which it keeps one).'
+        'rule of the fit keeps no round ("runs kept" counts those of which it keeps one). "Gain": '
+        "of the mean of the four after the last round over that of the same supervised model, mean "
+        "and standard error over all runs of the variant."
     )
     return parts
 

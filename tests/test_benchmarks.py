@@ -159,6 +159,6 @@ def test_variants_of_the_alignment_are_rendered_with_their_means(module):
     ]
     table = render.render_alignment(pd.DataFrame(runs))[2].splitlines()
     none, dpo, kto = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table[2:])
-    assert none[3:] == ["0.7000", "0.7000", "0 of 2"]
-    assert dpo[2:] == [" / ".join(["0.9000"] * 4), "0.5500", "0.7500", "1 of 2"]
-    assert kto[1] == kto[3] == kto[4] == ""
+    assert none[3:] == ["0.7000", "0.7000", "+0.0000 ± 0.0000", "0 of 2"]
+    assert dpo[2:] == [" / ".join(["0.9000"] * 4), "0.5500", "0.7500", "-0.1500 ± 0.2500", "1 of 2"]
+    assert kto[1] == kto[3] == kto[4] == kto[5] == ""
