@@ -1,4 +1,4 @@
-"""Causal attention over the few cells of a row, and the cache of what was read of it."""
+"""Attention over the few cells of a row or over its text, and the cache of what was read of it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
-__all__ = ["ATTENTION", "CellCache", "with_cache"]
+__all__ = ["ATTENTION", "TEXT_ATTENTION", "CellCache", "with_cache"]
 
-ATTENTION = "tabgraa_slots"  # its name in transformers' register
+# Their names in transformers' register.
+ATTENTION = "tabgraa_slots"
+TEXT_ATTENTION = "tabgraa_text"
 
 _FUTURE = -1e4  # finite, so that gradients stay finite
 _LANES = 16
@@ -38,21 +42,31 @@ class _CellLayer(DynamicLayer):  # type: ignore[misc]
     What :meth:`update` gives has the usual shape (batch, heads, length, head_dim), and is a view.
     """
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, precision: torch.dtype | None) -> None:
         super().__init__()
-        self.room = room
+        self.room, self.precision = room, precision
         self.length = 0
+        self.laid_out: list[Tensor] = []
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
         """Write the states of one or more cells behind those that are there."""
-        new = (key_states, value_states)
-        if self.length == 0:
-            self.whole = [part.new_empty(*part.shape[:2], self.room, part.shape[3]) for part in new]
-            self.laid_out = self.whole
-        stop = self.length + key_states.shape[2]
+        new, stop = (key_states, value_states), self.length + key_states.shape[2]
+        if self.length == 0 or stop > self.room:
+            self._make_room(new, stop)
         for part, store in zip(new, self.laid_out, strict=True):
             store[:, :, self.length : stop] = part
         return self._show(stop)
+
+    def _make_room(self, new: tuple[Tensor, Tensor], least: int) -> None:
+        """Lay out memory, or twice as much as there was."""
+        self.room = max(2 * self.room if self.length else self.room, least)
+        self.whole = [
+            part.new_empty(*part.shape[:2], self.room, part.shape[3], dtype=self.precision)
+            for part in new
+        ]
+        for old, store in zip(self.laid_out, self.whole, strict=False):
+            store[:, :, : self.length] = old[:, :, : self.length]
+        self.laid_out = self.whole
 
     def _show(self, length: int) -> tuple[Tensor, Tensor]:
         self.length = length
@@ -63,7 +77,7 @@ class _CellLayer(DynamicLayer):  # type: ignore[misc]
 
     def select(self, index: Tensor, spare: _CellLayer | None) -> _CellLayer:
         """Copy some of the sequences."""
-        chosen = _CellLayer(self.room)
+        chosen = _CellLayer(self.room, self.precision)
         chosen.whole = []
         for number, part in enumerate(self.laid_out):
             if spare is not None and len(spare.whole[number]) >= len(index):
@@ -79,7 +93,7 @@ class _CellLayer(DynamicLayer):  # type: ignore[misc]
 
     def part(self, start: int, n: int) -> _CellLayer:
         """Show some of the sequences, in place."""
-        shown = _CellLayer(self.room)
+        shown = _CellLayer(self.room, self.precision)
         shown.laid_out = [store[start : start + n] for store in self.laid_out]
         shown._show(self.length)
         return shown
@@ -95,11 +109,14 @@ class CellCache(Cache):  # type: ignore[misc]
     Parameters
     ----------
     room : int
-        Cells that a row has at the most.
+        Cells that a row has at the most, or tokens that a text is thought to have.
+    precision : torch.dtype, optional
+        Of what is kept. None: as it comes.
     """
 
-    def __init__(self, room: int) -> None:
-        super().__init__(layer_class_to_replicate=lambda: _CellLayer(room))
+    def __init__(self, room: int, precision: torch.dtype | None = None) -> None:
+        self.room, self.precision = room, precision
+        super().__init__(layer_class_to_replicate=lambda: _CellLayer(room, precision))
 
     def select(self, index: Tensor, spare: CellCache | None = None) -> CellCache:
         """Copy some of the rows, in the order of `index`.
@@ -107,7 +124,7 @@ class CellCache(Cache):  # type: ignore[misc]
         Into the memory of `spare`, which is lost, where that is large enough: fresh memory costs
         more than what is written to it.
         """
-        chosen = CellCache(self.layers[0].room)
+        chosen = CellCache(self.room, self.precision)
         spares = spare.layers if spare is not None and spare.layers else [None] * len(self.layers)
         chosen.layers = [
             layer.select(index, old) for layer, old in zip(self.layers, spares, strict=True)
@@ -116,7 +133,7 @@ class CellCache(Cache):  # type: ignore[misc]
 
     def part(self, start: int, n: int) -> CellCache:
         """Show `n` of the rows, from `start` on: what is written to them is written here."""
-        shown = CellCache(self.layers[0].room)
+        shown = CellCache(self.room, self.precision)
         shown.layers = [layer.part(start, n) for layer in self.layers]
         return shown
 
@@ -180,4 +197,52 @@ def _attend_cell(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return weights.permute(1, 2, 3, 0).to(value.dtype) @ value
 
 
+def _text_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **settings: Any,
+) -> tuple[Tensor, None]:
+    """Attention by torch's fused kernels, as transformers calls them, but without copies of keys.
+
+    Where several heads read the same keys, transformers copies these for each of the heads when
+    there is a mask. Here such heads stand below each other, as more of the text.
+
+    Parameters
+    ----------
+    query : Tensor of shape (batch, heads, length, head_dim)
+    key, value : Tensor of shape (batch, heads or a divisor, past + length, head_dim)
+    attention_mask : Tensor of shape (batch, 1, length, past + length), optional
+
+    Returns
+    -------
+    mixed : Tensor of shape (batch, length, heads, head_dim)
+    weights : None
+    """
+    batch, heads, length, size = query.shape
+    sources, total = key.shape[1:3]
+    more = settings.get("position_bias") is not None or settings.get("softcap") is not None
+    if attention_mask is None or heads == sources or more:
+        usual: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, **settings
+        )
+        return usual
+    shared = heads // sources
+    mask = attention_mask[:, :, None].expand(-1, -1, shared, -1, -1)
+    mixed = F.scaled_dot_product_attention(
+        query.reshape(batch, sources, shared * length, size),
+        key,
+        value,
+        attn_mask=mask.reshape(len(mask), 1, shared * length, total),
+        dropout_p=settings.get("dropout", 0.0),
+        scale=settings.get("scaling"),
+    )
+    mixed = mixed.view(batch, heads, length, -1).transpose(1, 2)
+    return mixed.contiguous(), None
+
+
 AttentionInterface.register(ATTENTION, _attention)
+AttentionInterface.register(TEXT_ATTENTION, _text_attention)
+AttentionMaskInterface.register(TEXT_ATTENTION, sdpa_mask)

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,10 @@ from ._device import autocast
 from ._drawing import Wanted, draw_rows
 from ._protocols import Backbone
 
-__all__ = ["Drawing", "row_uniforms", "sample_tokens"]
+__all__ = ["Drawing", "row_uniforms", "sample_tokens", "with_products_in"]
 
 Floats = npt.NDArray[np.float64]
+Model = TypeVar("Model", bound=nn.Module)
 
 _SEED_ROWS = 1024  # rows that share a seed
 _BLOCK_ROWS = 1 << 16  # rows that are drawn together
@@ -135,7 +136,7 @@ class Drawing:
         share = device.type == "cpu"
         largest, most_cells = (1 << 12, 1 << 17) if share else (1 << 14, 1 << 20)
         return cls(
-            _with_products_in(backbone, precision).eval(),
+            with_products_in(backbone, precision).eval(),
             device,
             precision,
             _at_most(_BLOCK_ROWS, (1 << 20) // n_columns),
@@ -172,15 +173,19 @@ def _at_most(largest: int, bound: int) -> int:
     return max(64, min(largest, 1 << max(bound.bit_length() - 1, 0)))
 
 
-def _with_products_in(backbone: CompactBackbone, precision: torch.dtype) -> CompactBackbone:
+def with_products_in(backbone: Model, precision: torch.dtype) -> Model:
     """Copy a model with the weights of its matrix products in `precision`.
 
-    Autocast would convert them again at every step.
+    Autocast would convert them again at every step. Other weights are shared, not copied.
     """
     if precision is torch.float32:
         return backbone
-    model = copy.deepcopy(backbone)
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, Conv1D)):
-            module.to(precision)
-    return model
+    memo: dict[int, Any] = {id(parameter): parameter for parameter in backbone.parameters()}
+    modules = list(backbone.modules())
+    tables = {id(module.weight) for module in modules if isinstance(module, nn.Embedding)}
+    for module in modules:
+        for parameter in module.parameters(recurse=False):
+            if isinstance(module, (nn.Linear, Conv1D)) and id(parameter) not in tables:
+                converted = nn.Parameter(parameter.detach().to(precision), requires_grad=False)
+                memo[id(parameter)] = converted
+    return copy.deepcopy(backbone, memo)

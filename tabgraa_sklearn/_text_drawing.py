@@ -8,7 +8,6 @@ cells have choices, and a row is valid on the first try.
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from ._agreement import advantage, known_first
+from ._attention import CellCache
 from ._automata import STATE, Automaton
 from ._conditions import given_tokens
 from ._device import autocast
 from ._drawing import Wanted
 from ._filling import fill_tokens
 from ._prediction import distributions
-from ._sampling import row_uniforms, sample_tokens
+from ._sampling import row_uniforms, sample_tokens, with_products_in
 from ._text_model import TextModel
 from ._text_tokenizer import TextTokenizer, WrittenNumbers
 
@@ -56,6 +55,7 @@ def _(
     stratified: bool = True,
 ) -> Iterator[tuple[Ids, Floats]]:
     """Draw rows as codes of cells."""
+    backbone = with_products_in(backbone, precision)
     n_columns, block = backbone.n_columns, _BLOCK
     known = np.zeros(n_columns, dtype=bool)
     allowed: dict[int, Any] = {}
@@ -99,6 +99,7 @@ def _(
     stratified: bool = False,
 ) -> tuple[Ids, Floats]:
     """Draw the cells of rows that are not known, the known ones being read first."""
+    backbone = with_products_in(backbone, precision)
     n_columns, block = backbone.n_columns, _BLOCK
     codes = np.maximum(token_ids, 0).astype(np.int64)
     own = known_first(known, order)
@@ -150,6 +151,7 @@ def _(
     Each of a list of values is tried: all that is known with it where they are few, else behind
     what is known. Of numbers 64 are drawn, and counted with the nearest of up to 256.
     """
+    backbone = with_products_in(backbone, precision)
     codec = tokenizer.codecs_[target]
     absent = codec.readings()[1]
     codes, known = given_tokens(frame, tokenizer, strict=False)
@@ -338,7 +340,7 @@ class _Branch:
     chances : ndarray of shape (n_sequences,)
     seen : Tensor of shape (n_sequences or so, n_cached)
         Which of the cached tokens are no gaps.
-    cache : DynamicCache
+    cache : CellCache
     source : ndarray of shape (n_sequences,) or None
         Where in `seen` and `cache` each sequence stands; None: in this order. What waits shares
         the memory of the sequences that it has parted from.
@@ -358,7 +360,7 @@ class _Branch:
     states: Ids
     chances: Floats
     seen: Tensor
-    cache: DynamicCache
+    cache: CellCache
     source: Ids | None = None
 
     @classmethod
@@ -370,6 +372,7 @@ class _Branch:
         _, first, of = np.unique(asked, axis=0, return_index=True, return_inverse=True)
         n = len(first)
         zeros = np.zeros(n, dtype=np.int64)
+        lower = torch.is_autocast_enabled(device.type)
         return cls(
             np.arange(len(codes)),
             of.ravel(),
@@ -385,7 +388,8 @@ class _Branch:
             np.zeros((n, STATE), dtype=np.int64),
             np.ones(n),
             torch.zeros(n, 0, dtype=torch.long, device=device),
-            DynamicCache(),
+            # Rotated keys would come in single precision, to be converted at every step.
+            CellCache(longest, torch.get_autocast_dtype(device.type) if lower else None),
         )
 
     def select(self, rows: Ids, of: Ids, source: Ids) -> _Branch:
@@ -403,11 +407,7 @@ class _Branch:
         if self.source is None:
             return
         index = torch.from_numpy(self.source).to(self.seen.device)
-        cache = copy.copy(self.cache)
-        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
-        for layer in cache.layers:
-            layer.keys, layer.values = layer.keys[index], layer.values[index]
-        self.seen, self.cache, self.source = self.seen[index], cache, None
+        self.seen, self.cache, self.source = self.seen[index], self.cache.select(index), None
 
     def split(self, most: int) -> list[_Branch]:
         """Cut into groups of at most so many sequences, neighbours together."""

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from transformers import Cache, DynamicCache
+from transformers import Cache
 
-from ._attention import with_cache
+from ._attention import TEXT_ATTENTION, CellCache, with_cache
 from ._protocols import Backbone
 from ._text_layout import TextLayout
 
@@ -72,6 +72,8 @@ class TextModel(Backbone):
         self.micro_batch_size = micro_batch_size
         # By this name the trainer tells matrices that decay.
         self.transformer = language
+        if language.config._attn_implementation == "sdpa":
+            language.set_attn_implementation(TEXT_ATTENTION)
         parameters = list(self.named_parameters(remove_duplicate=False))
         learning = {name for name, part in parameters if part.requires_grad}
         frozen = {name for name, part in parameters if not part.requires_grad}
@@ -160,7 +162,7 @@ class TextModel(Backbone):
 
     def _in_two_pieces(self, ids: Tensor) -> Tensor:
         """Read the second half of a text behind a cache of the first, which ends in a gap."""
-        cache, half = DynamicCache(), ids.shape[1] // 2
+        cache, half = CellCache(self.layout.longest), ids.shape[1] // 2
         places = torch.arange(ids.shape[1], device=ids.device)[None]
         seen = torch.ones_like(ids[:, : half + 1])
         seen[:, half] = 0
