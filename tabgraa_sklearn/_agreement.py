@@ -38,7 +38,7 @@ _PROBED = 16  # rows, on which it is found out whether they do
 _FEW_COLUMNS = 8
 # Of the candidates of a row, the share that their weights leave in effect. Tables of few columns
 # can be counted, and their candidates cost little; else only what is clearly wrong is corrected.
-_ENOUGH_OF_FEW, _ENOUGH = 0.99, 0.5
+_ENOUGH_OF_FEW, _ENOUGH = 0.998, 0.5
 
 
 @singledispatch

@@ -366,8 +366,24 @@ class TimeCells(NumberCells):
                 cells[missing] = None
                 cells = cells.astype(f"{self.letter}8[{self.unit}]")
                 return pd.Series(cells.astype("M8[s]") if self.unit == "D" else cells)
+            times = series[~missing]
+            if any(isinstance(t, pd.Timestamp | pd.Timedelta) and t.unit != "ns" for t in times):
+                return self._in_own_unit(series, missing)
             return pd.to_timedelta(series) if self.letter == "m" else pd.to_datetime(series)
         return series
+
+    def _in_own_unit(self, series: pd.Series, missing: Mask) -> pd.Series:
+        """Read times that may not fit in nanoseconds, which pandas reads wrongly or not at all."""
+        kind: Any = pd.Timedelta if self.letter == "m" else pd.Timestamp
+        times = [kind(cell) for cell in series[~missing]]
+        zones = {getattr(time, "tz", None) for time in times}
+        if len(zones) > 1:
+            raise ValueError("expected times of one time zone")
+        zone = zones.pop()
+        cells = np.full(len(series), "NaT", dtype=f"{self.letter}8[{self.unit}]")
+        cells[~missing] = [time.asm8 for time in times]  # in UTC
+        read = pd.Series(cells.astype("M8[s]") if self.unit == "D" else cells)
+        return read if zone is None else read.dt.tz_localize("UTC").dt.tz_convert(zone)
 
     def from_raw(self, raw: Array, missing: Mask) -> pd.Series:
         values: Any = raw.view(f"{self.letter}8[{self.unit}]")

@@ -26,6 +26,7 @@ _MAX_ATOMS = 128
 _LARGEST = np.uint64(2**64 - 1)
 _END_ROWS = 16  # of a table of 16,000 rows or more
 _END_SHARE = 0.4
+_GOLDEN = 0.6180339887498949  # whose multiples, without their whole part, are spread evenly
 _END_KNOTS = 16  # of the extreme values at either end, each is a knot
 
 
@@ -89,7 +90,11 @@ class Codec:
         return mask
 
     def chosen(self, ids: Ids) -> Array:
-        """Give the tokens of some cells, as a mask like that of all."""
+        """Give the tokens of some cells, of shape (first, second or 1).
+
+        A mask; or, where a token stands for many cells, the weight of those cells in it, relative
+        to the largest.
+        """
         mask = np.zeros_like(self.everything())
         mask[ids[:, 0], ids[:, 1] if ids.shape[1] == 2 else 0] = True
         return mask
@@ -363,11 +368,22 @@ class Quantiles(Codec):
         n_cells = self.n_bins * self.n_levels
         first, last = np.clip((self.rank(ends) * n_cells).astype(np.int64), 0, n_cells - 1)
         cells = np.arange(n_cells).reshape(self.n_bins, self.n_levels)
-        inside[: self.n_bins] = (cells >= first) & (cells <= last)
         is_atom = (self.atoms >= ends[0]) & (self.atoms <= ends[1])
+        if not (self._is_beyond(*ends) and is_atom.any()):
+            inside[: self.n_bins] = (cells >= first) & (cells <= last)
         inside[self.n_bins : self.n_bins + len(self.atoms), 0] = is_atom
         # Of a range within one cell, the atoms beside it are no part.
         return inside & mask
+
+    def _is_beyond(self, low: Any, high: Any) -> bool:
+        """Say whether a range lies wholly outside of what the cells cover."""
+        return bool(high < self.x_knots[0] or low > self.x_knots[-1])
+
+    def chosen(self, ids: Ids) -> Array:
+        # Each number of a cell is as likely as the others.
+        weights, widths = np.zeros(self.everything().shape), self.log_widths(ids)
+        np.add.at(weights, (ids[:, 0], ids[:, 1]), np.exp(widths.min() - widths))
+        return (weights / weights.max()).astype(np.float32)
 
     def within(self, numbers: Array, low: Any, high: Any) -> Array:
         """Spread numbers whose cell a range cuts over the part of the cell that lies inside.
@@ -379,6 +395,11 @@ class Quantiles(Codec):
             self._scaled(part) for part in (numbers, np.array([low, high], numbers.dtype))
         )
         scaled_low, scaled_high = ends
+        if self._is_beyond(scaled_low, scaled_high):
+            # Between an atom and the cells no number was seen: any is as good as another.
+            shares = (np.arange(len(numbers)) + 0.5) * _GOLDEN % 1.0 * float(high - low)
+            steps = shares if self.column.grid is None else np.rint(shares)
+            return np.where(np.isin(scaled, self.atoms), numbers, low + steps.astype(numbers.dtype))
         ranks, first, last = self.rank(scaled), *self.rank(ends)
         cells = np.minimum((ranks * n_cells).astype(np.int64), n_cells - 1)
         start, stop = np.maximum(cells / n_cells, first), np.minimum((cells + 1) / n_cells, last)

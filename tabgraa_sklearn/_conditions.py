@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ._cells import DateStringCells, DecimalCells
+from ._cells import DateStringCells, DecimalCells, TimeCells
 from ._codecs import Categories, Codec, FreshValues, nearest
 from ._drawing import Wanted
 from ._frames import to_frame
@@ -122,7 +122,7 @@ class Request:
                 if codec.inexact:
                     cells = self.cells[name]
                     cells = cells if chosen is None else cells.iloc[chosen]
-                    frame[name] = _as_dtype(cells, frame[name].dtype)
+                    frame[name] = _as_dtype(cells, frame[name].dtype, codec.column)
         return frame
 
 
@@ -265,7 +265,8 @@ def restore_cells(drawn: pd.DataFrame, given: pd.DataFrame, tokenizer: Tokenizer
         codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
         there = given[name].notna().to_numpy()
         if there.any() and codec.inexact:
-            drawn[name] = filled_cells(given[name].reset_index(drop=True), drawn[name], ~there)
+            cells = _as_dtype(given[name].reset_index(drop=True), drawn[name].dtype, codec.column)
+            drawn[name] = filled_cells(cells, drawn[name], ~there)
     return drawn
 
 
@@ -535,14 +536,12 @@ def _set(codec: Codec, column: Column, values: list[Any], request: Request) -> A
             f"conditions[{column.name!r}] must be one value: the column is taken for "
             f"{column.kind}, whose values are drawn anew."
         )
-    cells = as_cells(column, pd.Series(values, dtype=object))
+    cells = as_cells(column, pd.Series(values, dtype=object)).drop_duplicates(ignore_index=True)
     ids = _encode(codec, column, cells)
-    mask = codec.chosen(ids)
-    if column.has_numbers:
-        present = cells[cells.notna()].drop_duplicates(ignore_index=True)
-        if len(present):
-            request.choices[column.name] = present
-    return mask
+    present = cells[cells.notna()]
+    if column.has_numbers and len(present):
+        request.choices[column.name] = present.reset_index(drop=True)
+    return codec.chosen(ids)
 
 
 def _chosen(codec: Codec, drawn: pd.Series, choices: pd.Series, turn: int) -> pd.Series:
@@ -564,7 +563,7 @@ def _chosen(codec: Codec, drawn: pd.Series, choices: pd.Series, turn: int) -> pd
         places[astray] = rising[nearest(numbers_[rising], of_astray)]
     cells = pd.Series(choices.to_numpy(dtype=object)[places], index=drawn.index, dtype=object)
     there = drawn.notna()
-    return _as_dtype(cells.where(there, drawn.astype(object)), drawn.dtype)
+    return _as_dtype(cells.where(there, drawn.astype(object)), drawn.dtype, codec.column)
 
 
 def _places(codec: Codec) -> npt.NDArray[np.float64]:
@@ -574,8 +573,12 @@ def _places(codec: Codec) -> npt.NDArray[np.float64]:
     return places
 
 
-def _as_dtype(cells: pd.Series, dtype: Any) -> pd.Series:
+def _as_dtype(cells: pd.Series, dtype: Any, column: Column) -> pd.Series:
     """Give cells the dtype of a column where they can take it."""
+    reader = column.cells
+    if isinstance(reader, TimeCells) and dtype.kind in "mM":
+        # Which may not fit in nanoseconds: pandas takes the wrong ones for them then.
+        return reader.from_raw(*reader.to_raw(cells.reset_index(drop=True)))
     try:
         return pd.Series(cells.to_numpy(dtype=object), dtype=dtype)
     except (TypeError, ValueError):

@@ -36,7 +36,7 @@ class Wanted:
     given : frozenset of int
         The columns whose cells are given.
     allowed : dict of {int: Tensor of shape (size of the first digit, size of the second or 1)}
-        For some other columns, which tokens may be drawn.
+        For some other columns, which tokens may be drawn: a mask, or a weight of each in [0, 1].
     chances : Tensor of shape (n_rows,)
         Written while rows are drawn: the probability that the model gave, before each such
         column but the first, to what is allowed there; the product over the columns.
@@ -290,8 +290,9 @@ def draw_cell(
         logits = logits.masked_fill(barred < 0, -math.inf)
     if allowed is not None:
         # Of a row that is lost, with nothing allowed, any level will do.
-        open_ = model.opens[index] & allowed[first].any(1)
-        logits = logits.masked_fill(~allowed[first] & open_[:, None], -math.inf)
+        own_allowed = allowed[first].to(logits.dtype)
+        open_ = model.opens[index] & (own_allowed > 0).any(1)
+        logits = logits + torch.where(open_[:, None], own_allowed, 1.0).log()
     if alike is not None:  # rows of one first token together
         alike = alike[first[alike].argsort(stable=True)]
     level = _read_off(logits, _spread(uniforms[:, digit + 1], alike))
@@ -331,16 +332,20 @@ def _allowed_share(
     temperature: float,
     allowed: Tensor,
 ) -> Tensor:
-    """Probability that what follows each first token is allowed, (n_states or 1, size)."""
+    """Probability that what follows each first token is allowed, (n_states or 1, size).
+
+    Where tokens are weighted, the mean of the weights.
+    """
+    allowed = allowed.float()
     if allowed.shape[1] == 1:
-        return allowed.T.float()
+        return allowed.T
     opens = model.opens[model.first_start[column] : model.first_start[column + 1]]
     first = torch.arange(len(allowed), device=allowed.device)
     barred = model.barred(column, first)
-    possible = torch.ones_like(allowed) if barred is None else barred == 0
-    whole = torch.where(opens, (allowed | ~possible).all(1), allowed[:, 0])
-    part = opens & (allowed & possible).any(1) & ~whole
-    share = whole.float().expand(len(states), -1).clone()
+    possible = torch.ones_like(allowed, dtype=torch.bool) if barred is None else barred == 0
+    whole = opens & ((allowed == 1.0) | ~possible).all(1)
+    part = opens & ((allowed > 0.0) & possible).any(1) & ~whole
+    share = torch.where(opens, whole.float(), allowed[:, 0]).expand(len(states), -1).clone()
     weights, bias = tables[1]
     tokens = model.level_vocabulary.slot(model.two_digit.index(column))
     for token in part.nonzero()[:, 0]:  # few: the ends of a range, the bins of a set

@@ -262,6 +262,11 @@ def _polars_column(series: Any) -> pd.Series:
     import polars as pl
 
     dtype = series.dtype
+    if str(dtype) in ("Int128", "UInt128"):
+        raise ValueError(
+            f"Column {series.name!r} has dtype {dtype}, which NumPy has not; cast it to Int64, "
+            "UInt64 or String."
+        )
     missing = series.is_null().to_numpy()
     if dtype.is_integer() or dtype == pl.Boolean:
         if not missing.any():

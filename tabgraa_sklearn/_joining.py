@@ -129,6 +129,8 @@ def check_lengths(n_rows: int, n_targets: int) -> None:
 
 def filled_cells(cells: pd.Series, drawn: pd.Series, missing: npt.NDArray[np.bool_]) -> pd.Series:
     """Put drawn cells where cells are missing, in the fitted dtype where it takes them all."""
+    if cells.dtype == drawn.dtype:
+        return cells.where(~missing, drawn)
     both = cells.astype(object).where(~missing, drawn.astype(object))
     dtypes: list[Any] = [drawn.dtype, cells.dtype]
     if all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes):

@@ -355,3 +355,12 @@ def test_missing_cells_and_hashable_objects_are_fine(cells):
 def test_a_container_is_plain_data():
     assert Container() == Container("pandas")
     assert to_frame(np.eye(2))[1] == Container("array", dtype=np.dtype("float64"))
+
+
+@pytest.mark.skipif(not POLARS, reason="needs polars")
+def test_integers_that_numpy_has_not_are_named(tiny):
+    import polars as pl
+
+    table = pl.DataFrame({"wide": pl.Series([1, None, 2**100] * 9, dtype=pl.Int128)})
+    with pytest.raises(ValueError, match=r"Column 'wide' has dtype Int128.*cast it"):
+        tiny().fit(table)

@@ -240,3 +240,79 @@ def test_three_hundred_columns(tiny):
     assert (rows["x7"] == 3).all()
     assert rows.dtypes.equals(table.dtypes)
     assert np.isfinite(model.score_samples(table.head(5))).all()
+
+
+@pytest.fixture(scope="module")
+def incomes(tiny):
+    random = np.random.default_rng(0)
+    n = 3000
+    table = pd.DataFrame(
+        {
+            "income": np.rint(random.lognormal(10, 1, n)).astype(int),
+            "price": random.lognormal(0, 1.5, n).round(2),
+            # Nothing between 0 and 1000.
+            "gain": np.where(random.random(n) < 0.5, 0, random.integers(1000, 9000, n)),
+        }
+    )
+    return tiny(n_rounds=0, max_epochs=5).fit(table)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("income", [20_000, 30_000, 300_000]),
+        ("income", [300_000, *range(20_000, 20_100)]),
+        ("income", [20_000, *range(300_000, 300_010)]),
+        ("price", [1.0, 1.5, 40.0]),
+        ("gain", [0, 4000, 5000]),
+    ],
+)
+def test_a_set_of_numbers_is_drawn_by_the_likelihood_of_each(incomes, name, values):
+    """The cells that numbers share are of very different widths."""
+    asked = pd.DataFrame({name: values})
+    chances = np.exp(incomes.score_samples(asked, columns=[name]))
+    chances /= chances.sum()
+    drawn = incomes.sample(20_000, conditions={name: [*values, values[0]]}, random_state=0)
+    shares = drawn[name].value_counts(normalize=True).reindex(values).fillna(0)
+    np.testing.assert_allclose(shares, chances, atol=0.01)
+
+
+def test_a_range_where_no_number_was_seen_is_filled_evenly(incomes):
+    gains = incomes.sample(1000, conditions={"gain": (101, 999)}, random_state=0)["gain"]
+    assert gains.between(101, 999).all()
+    assert gains.nunique() > 600
+    np.testing.assert_allclose(gains.quantile([0.1, 0.5, 0.9]), [191, 550, 909], atol=20)
+    # With a number that was seen beside it, only that.
+    assert (incomes.sample(500, conditions={"gain": (0, 999)}, random_state=0)["gain"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        np.arange(300).astype("M8[Y]").astype("M8[s]"),
+        (np.arange(300) * 20 + 100 - 1970).astype("M8[Y]").astype("M8[ms]"),
+        pd.DatetimeIndex((np.arange(300) * 20).astype("M8[Y]").astype("M8[s]")).tz_localize("UTC"),
+        (np.arange(-150, 150) * 10**11).astype("m8[s]"),
+    ],
+    ids=["seconds", "long ago", "with a zone", "durations"],
+)
+def test_times_that_do_not_fit_in_nanoseconds_are_given(tiny, times):
+    table = pd.DataFrame({"time": times, "group": ["a", "b"] * 150})
+    model = tiny(n_rounds=0, max_epochs=1).fit(table)
+    ordered = table["time"].sort_values(ignore_index=True)
+    low, high = ordered[3], ordered[150]
+    for asked, inside in (
+        (high, lambda cells: cells == high),
+        ([low, high], lambda cells: (cells == low) | (cells == high)),
+        ((low, high), lambda cells: (cells >= low) & (cells <= high)),
+        ((low, None), lambda cells: cells >= low),
+    ):
+        cells = model.sample(20, conditions={"time": asked}, random_state=0)["time"]
+        assert cells.dtype == table["time"].dtype
+        assert inside(cells).all()
+    cells = model.sample(300, conditions=table[["time"]], random_state=0)["time"]
+    pd.testing.assert_series_equal(cells, table["time"])
+    gaps = table.mask(np.random.default_rng(0).random(table.shape) < 0.3)
+    filled = model.impute(gaps, random_state=0)["time"]
+    assert filled.dtype == table["time"].dtype
+    assert (filled == table["time"])[gaps["time"].notna()].all()
