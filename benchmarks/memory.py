@@ -2,9 +2,10 @@
 
     python benchmarks/memory.py --rows 1000000 --stream 10000000
 
-The table is Adult (15 columns) resampled. The fit is one epoch: memory does not depend on how many
-there are. Each step runs in a process of its own; what it needs is its largest resident memory less
-what was resident before it began, when the table was there already. Lines go to
+The table is Adult (15 columns) resampled. The fit is one epoch, as memory does not depend on how
+many there are, and the default rounds of alignment; `table_mb` is the frame in memory, or the file
+that was written. Each step runs in a process of its own; what it needs is its largest resident
+memory less what was resident before it began, when the table was there already. Lines go to
 ``results/memory.csv``.
 """
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     steps: dict[str, tuple[Callable[[int, int], dict[str, float]], int]] = {
-        "fit, one epoch": (fit_large, arguments.rows),
+        "fit, one epoch and the rounds": (fit_large, arguments.rows),
         "stream to Parquet": (stream, arguments.stream),
     }
     lines: list[dict[str, Any]] = []

@@ -31,6 +31,11 @@ QUALITY = {
     "pair_trends": "trends",
     "downstream_auc_untuned": "AUC",
 }
+# What a table of results does not say of itself.
+NOTES = {
+    "speed": "tabgraa-sklearn is its supervised stage alone (`n_rounds=0`), as the peers have "
+    "nothing beyond it; what the default fit with its rounds takes stands above, under Defaults.",
+}
 MACHINE = ("processor", "cores", "system", "versions", "date")
 
 
@@ -143,7 +148,8 @@ def render_plain(name: str, stored: pd.DataFrame) -> list[str]:
     """Render a result file as it stands, without what describes the machine."""
     figures = stored.drop(columns=[column for column in MACHINE if column in stored])
     rows = [[plain(cell) for cell in row] for row in figures.itertuples(index=False)]
-    return [f"## {name.capitalize()}", grid(list(figures.columns), rows), machine_line(stored)]
+    parts = [f"## {name.capitalize()}", grid(list(figures.columns), rows), machine_line(stored)]
+    return [*parts, NOTES[name]] if name in NOTES else parts
 
 
 def described(settings: str) -> str:

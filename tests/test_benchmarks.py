@@ -113,14 +113,21 @@ def test_a_system_ends_with_the_benchmark_that_started_it(tmp_path):
 
 def test_ratios_count_the_repeats_of_the_peer(module):
     speed = module("speed")
-    of = dict.fromkeys(speed.FIGURES, 2.0) | {"table": "adult", "target": 0.75}
+    of = dict.fromkeys(speed.FIGURES, 2.0) | {"table": "adult", "target": 0.75, "date": "today"}
+    of |= dict.fromkeys(speed.MACHINE, "x") | {"c2st_xgboost": 0.7}
     peer = of | {"synthesizer": "peer", "seed": "1", "fit_seconds": 5.0}
     peer |= {"seconds_to_target": np.nan}
     ours = [of | {"synthesizer": speed.OURS, "seed": str(seed)} for seed in range(3)]
-    ratios = speed.ratios(pd.DataFrame([*ours, peer])).set_index("figure")
-    assert (ratios["repeats"] == 1).all()
-    assert ratios.loc["fit_seconds", "median"] == 2.5
-    assert ratios.loc["seconds_to_target", "without_result"] == 1
+    elsewhere = peer | {"seed": "0", "processor": "another"}
+    ratios = speed.ratios(speed.reached(pd.DataFrame([*ours, peer, elsewhere])))
+    assert ratios.groupby("processor")["without_result"].sum().to_dict() == {"another": 4, "x": 1}
+    here = ratios[ratios["processor"] == "x"].set_index("figure")
+    assert (here["repeats"] == 1).all()
+    assert here.loc["fit_seconds", "median"] == 2.5
+    assert here.loc["seconds_to_target", "without_result"] == 1
+    good = peer | {"c2st_xgboost": 0.8}  # its default fit reaches the target, no shorter one did
+    ratios = speed.ratios(speed.reached(pd.DataFrame([*ours, good]))).set_index("figure")
+    assert ratios.loc["seconds_to_target", "median"] == 2.5
 
 
 def test_fields_of_a_variant_reach_the_aligner(module):
