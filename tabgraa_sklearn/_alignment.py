@@ -33,6 +33,7 @@ from ._rewards import (
     Reward,
     fit_signal,
     log_odds,
+    observed_prior,
     rewards,
     signal_kind,
     sure_slope,
@@ -41,7 +42,7 @@ from ._rewards import (
 from ._sampling import sample_tokens
 from ._sizes import rows_per_pass
 from ._training import Trainer, mixed_order_loss
-from .signals import forgotten, small_steps_lightgbm
+from .signals import forgets, forgotten, small_steps_lightgbm
 
 __all__ = ["OBJECTIVES", "Aligner", "AlignmentResult", "RealRows", "group_weights"]
 
@@ -123,10 +124,9 @@ class AlignmentResult:
         held-out rows for sure), "too few rows" or "interrupted".
     signal : estimator
         The signal, fitted against the model that was kept.
-    prior : float
-        Log-odds of real rows among those that it was fitted on.
-    slope : float
-        What its log density ratios are multiplied by.
+    prior, slope : float
+        What is subtracted from its scores, and what they are multiplied by then, to be log density
+        ratios; a slope of 0 where they tell nothing for sure.
     digester : Digester
         Gives the signal a table in the form that it can digest.
     start : dict of {str: Tensor} or None
@@ -291,11 +291,12 @@ class Aligner:
                     result.stop_reason = "no improvement"
                     break
             model.load_state_dict(best.state)
-            signal, prior = self._fit_signal(self._generate(model), train)
+            signal, counted = self._fit_signal(self._generate(model), train)
             pool = self._generate(model)
             on_real, on_fresh = self._on_unseen(signal, held_out, pool)
-            result.slope = self._slope(signal, on_real, on_fresh, pool)
-            result.signal, result.prior = signal, prior
+            result.prior = self._prior(signal, on_real, on_fresh, counted)
+            result.slope = self._slope(signal, on_real, on_fresh)
+            result.signal = signal
             of_best = result.history[result.best_round]
             if math.isnan(of_best["signal_auc"]):
                 of_best["signal_auc"] = area_under_curve(on_real, on_fresh)
@@ -385,16 +386,25 @@ class Aligner:
         on_pool = log_odds(signal, self._digester.feed(signal, pool.frame, pool.numbers))
         return log_odds(signal, self._digester.feed(signal, held_out.frame)), on_pool
 
-    def _slope(self, signal: Any, on_real: Floats, on_fresh: Floats, fresh: Pool) -> float:
-        """How far log density ratios of a classifier hold on rows that it has not seen.
+    def _prior(self, signal: Any, on_real: Floats, on_fresh: Floats, counted: float) -> float:
+        """What a signal says of a row that is as likely real as not."""
+        if signal_kind(signal) == "detector":
+            return float(on_fresh.mean())
+        return observed_prior(on_real, on_fresh, counted) if self._has_unseen else counted
+
+    def _slope(self, signal: Any, on_real: Floats, on_fresh: Floats) -> float:
+        """What makes log density ratios of scores, as far as they hold on rows not seen before.
 
         Rows to be forgotten are no question of evidence.
         """
-        if self.reward != "realism" or signal_kind(signal) != "classifier":
+        if forgets(self.signal):
             return 1.0
-        if not self._has_unseen or forgotten(self.signal, fresh.frame).any():
-            return 1.0
-        return sure_slope(on_real, on_fresh)
+        if signal_kind(signal) == "classifier":
+            return sure_slope(on_real, on_fresh) if self._has_unseen else 1.0
+        spread = float(np.concatenate([on_real, on_fresh]).std())
+        if spread < 1e-12 or not self._has_unseen:
+            return 0.0
+        return sure_slope(on_real / spread, on_fresh / spread) / spread
 
     def _values_of_beginnings(
         self, fitting: Pool, scoring: Pool, held_out: RealRows, before: dict[str, Any]
@@ -421,10 +431,11 @@ class Aligner:
         before: dict[str, Any],
     ) -> Floats:
         """Reward of each scored row, after what its beginnings let expect."""
-        signal, prior = self._fit_signal(fitting, train)
+        signal, counted = self._fit_signal(fitting, train)
         on_real, scores = self._on_unseen(signal, held_out, scoring)
         before["signal_auc"] = area_under_curve(on_real, scores)
-        slope = self._slope(signal, on_real, scores, scoring)
+        prior = self._prior(signal, on_real, scores, counted)
+        slope = self._slope(signal, on_real, scores)
         reward = rewards(signal, scores, self.reward, prior, slope)
         if len(self._units) == 1 or self.objective == "sft" or np.ptp(reward) < 1e-9:
             return reward[:, None]
@@ -538,6 +549,8 @@ class Aligner:
         rows, reward = log_ratio.sum(1), credit.sum(1)
         high_rows, low_rows = group_weights(reward[:, None], self.quantile, False)
         high, low = rows[high_rows[:, 0] > 0], rows[low_rows[:, 0] > 0]
+        if len(low) == 0 or len(high) == 0:  # all earn the same: there is nothing to tell apart
+            return 0.0 * rows.sum()
         if self.objective == "npo":
             return objectives.npo(low, self.beta)
         pairwise = {"dpo": objectives.dpo, "ipo": objectives.ipo, "kto": objectives.kto}
@@ -564,8 +577,7 @@ class Aligner:
             reference, token_ids
         )
         rows = ratio.sum(1).double().numpy()
-        middle = np.median(reward[: len(rows)])
-        above = reward[: len(rows)] > middle
+        above = reward[: len(rows)] > reward[: len(rows)].mean()
         gap = rows[above].mean() - rows[~above].mean() if above.any() else 0.0
         return {
             "group_gap": float(gap),
@@ -597,10 +609,9 @@ class Aligner:
             self._seeds = kept_seeds
         rows = random.choice(len(self._train_numbers), n_rows, replace=False)
         judge = judge_of_another_family(self.signal, self._judge_seed, self.n_jobs)
-        real = self._train_numbers[rows]
-        judge.fit(
-            in_single_precision(np.concatenate([real, fresh.numbers])), np.repeat([1, 0], n_rows)
-        )
+        both = in_single_precision(np.concatenate([self._train_numbers[rows], fresh.numbers]))
+        both[:, np.isnan(both).all(0)] = 0.0
+        judge.fit(both, np.repeat([1, 0], n_rows))
         on_real, on_fresh = (
             judge.predict_proba(in_single_precision(part))[:, 1]
             for part in (self._digester.numbers(held_out.frame), other.numbers)
@@ -667,13 +678,16 @@ def group_weights(
     Returns
     -------
     high, low : Tensor of shape (batch, n_units)
-        0 for rows that are not of the group. Rows that earn the same as the middle are of none.
+        0 for rows that are not of the group. Rows that earn the same as the middle are of none,
+        unless all others are on one side of it: then they are the other side.
     """
     ranks = reward.argsort(stable=True, dim=0).argsort(dim=0)
     size = max(int(len(reward) * quantile), 1)
-    middle = reward.mean(0) if proportionate else reward.median(0).values
-    high = (ranks >= len(reward) - size) & (reward >= middle)
-    low = (ranks < size) & (reward <= middle)
+    middle = reward.mean(0) if proportionate else reward.quantile(0.5, dim=0)
+    above, below = reward > middle, reward < middle
+    one_sided = above.any(0) ^ below.any(0)
+    high = (ranks >= len(reward) - size) & (above | (~below & ~above.any(0) & one_sided))
+    low = (ranks < size) & (below | (~above & ~below.any(0) & one_sided))
     distance = (reward - middle).abs() if proportionate else torch.ones_like(reward)
     return high * distance, low * distance
 

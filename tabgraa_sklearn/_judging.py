@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,19 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from pandas.util import hash_pandas_object
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+)
+from sklearn.ensemble._bagging import BaseBagging
 from sklearn.ensemble._forest import BaseForest
+from sklearn.impute import SimpleImputer
 from sklearn.metrics import roc_auc_score
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import QuantileTransformer
 
 __all__ = [
     "area_under_curve",
@@ -26,9 +37,16 @@ Floats = npt.NDArray[np.float64]
 
 
 def judge_of_another_family(signal: Any, seed: int, n_jobs: int | None) -> Any:
-    """Forests judge, unless the signal is one."""
-    if _is_forest(signal):
-        return HistGradientBoostingClassifier(max_iter=100, random_state=seed)
+    """Forests judge, unless the signal is one; then boosted trees, unless it is both."""
+    parts = list(_parts(signal))
+    if any(_is_forest(part) for part in parts):
+        if not any(_is_boosting(part) for part in parts):
+            return HistGradientBoostingClassifier(max_iter=100, random_state=seed)
+        return make_pipeline(
+            SimpleImputer(add_indicator=True, keep_empty_features=True),
+            QuantileTransformer(output_distribution="normal", random_state=seed),
+            MLPClassifier(max_iter=60, early_stopping=True, random_state=seed),
+        )
     return ExtraTreesClassifier(
         60,
         min_samples_leaf=5,
@@ -72,11 +90,26 @@ def in_single_precision(numbers: Floats) -> Floats:
     return np.clip(numbers, -1e37, 1e37)
 
 
-def _is_forest(signal: Any) -> bool:
-    """Whether a signal is a forest, or one stands in it."""
-    if isinstance(signal, BaseForest):
+def _parts(signal: Any) -> Iterator[Any]:
+    """Give a signal and all estimators that stand in it."""
+    yield signal
+    if hasattr(signal, "get_params"):
+        inner = signal.get_params(deep=True).values()
+        yield from (part for part in inner if hasattr(part, "fit"))
+
+
+def _is_forest(part: Any) -> bool:
+    """Whether it averages trees that are grown on parts of the rows or columns."""
+    if getattr(part, "boosting_type", None) == "rf" or type(part).__name__.startswith("XGBRF"):
         return True
-    inner = [part for _, part in getattr(signal, "signals", None) or []]
-    inner += [part for _, part in getattr(signal, "steps", [])[-1:]]
-    inner += [getattr(signal, "estimator", None)]
-    return any(_is_forest(part) for part in inner if part is not None)
+    return isinstance(part, BaseForest | BaseBagging)
+
+
+def _is_boosting(part: Any) -> bool:
+    """Whether it adds up trees, each of which mends what those before it got wrong."""
+    return not _is_forest(part) and (
+        type(part).__name__.startswith(("LGBM", "XGB", "CatBoost"))
+        or isinstance(
+            part, HistGradientBoostingClassifier | GradientBoostingClassifier | AdaBoostClassifier
+        )
+    )

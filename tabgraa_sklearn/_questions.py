@@ -33,7 +33,7 @@ from ._prediction import distributions, reduce_numbers
 from ._protocols import Backbone, Tokenizer
 from ._random import generator
 from ._refinement import CANDIDATES, chosen_candidates
-from ._rewards import log_odds, rewards
+from ._rewards import log_odds
 from ._schema import Schema
 from ._scoring import row_log_likelihood
 
@@ -55,7 +55,6 @@ class QuestionsMixin:
     _tokenizer: Tokenizer
     _container: Container
     _rounds: AlignmentResult
-    _reward: Any
     _n_rows: int
     _random: np.random.RandomState
 
@@ -385,37 +384,38 @@ class QuestionsMixin:
     ) -> pd.DataFrame:
         """Draw the rows that are asked for."""
         frames, places = [], []
+        n_candidates = CANDIDATES if refine and self._rounds.slope > 0 else 1
         for number, request in enumerate(requests):
             part = meet(
                 self.model_,
                 self._tokenizer,
-                request.repeated(CANDIDATES) if refine else request,
+                request.repeated(n_candidates) if n_candidates > 1 else request,
                 order=self.column_order_,
                 precision=getattr(torch, self.precision_),
                 temperature=temperature,
                 seed=int(np.random.default_rng([seed, 3, number]).integers(2**31)),
             )
-            if refine:
-                scores = self._log_ratios()(part).reshape(-1, CANDIDATES)
+            if n_candidates > 1:
+                scores = self._log_ratios()(part).reshape(-1, n_candidates)
                 chosen = chosen_candidates(scores, seed + number)
-                part = part.iloc[np.arange(len(scores)) * CANDIDATES + chosen]
+                part = part.iloc[np.arange(len(scores)) * n_candidates + chosen]
             frames.append(part)
             places.append(request.rows)
         drawn = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
         if refine:
-            self.refinement_ = {"drawn": CANDIDATES * len(drawn), "returned": len(drawn)}
+            self.refinement_ = {"drawn": n_candidates * len(drawn), "returned": len(drawn)}
         drawn = drawn.iloc[np.argsort(np.concatenate(places), kind="stable")]
         return drawn.reset_index(drop=True)
 
     def _log_ratios(self) -> Callable[[pd.DataFrame], npt.NDArray[np.float64]]:
         """Give a function of rows: the log density ratio by the signal as it is now."""
-        signal, rounds, reward = self.signal_, self._rounds, self._reward
+        signal, rounds = self.signal_, self._rounds
         digester = rounds.digester
         assert digester is not None
 
         def score(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
             scores = log_odds(signal, digester.feed(signal, frame))
-            return rewards(signal, scores, reward, rounds.prior, rounds.slope)
+            return rounds.slope * (scores - rounds.prior)
 
         return score
 

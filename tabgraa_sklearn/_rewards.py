@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import logit
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 from sklearn.base import is_classifier, is_outlier_detector
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -27,6 +29,7 @@ __all__ = [
     "fit_signal",
     "log_odds",
     "named",
+    "observed_prior",
     "rewards",
     "signal_kind",
     "sure_slope",
@@ -50,7 +53,12 @@ def signal_kind(signal: Any) -> str:
         Where it is neither.
     """
     # A mixture has predict_proba too, of its components: hence classifiers by their tags first.
-    if is_classifier(signal) and _has_any(signal, "predict_proba", "decision_function"):
+    if isinstance(signal, type) or not _has_all(signal, "fit", "get_params", "__sklearn_tags__"):
+        raise ValueError(f"signal must be an estimator of scikit-learn's kind; got {signal!r}.")
+    # What a composed one can do may be known only when it is fitted: hence `estimators`.
+    if is_classifier(signal) and _has_any(
+        signal, "predict_proba", "decision_function", "estimators"
+    ):
         return "classifier"
     if hasattr(signal, "score_samples"):
         return "detector"
@@ -67,6 +75,10 @@ def signal_kind(signal: Any) -> str:
 
 def _has_any(estimator: Any, *methods: str) -> bool:
     return any(hasattr(estimator, method) for method in methods)
+
+
+def _has_all(estimator: Any, *methods: str) -> bool:
+    return all(hasattr(estimator, method) for method in methods)
 
 
 def wants_frame(signal: Any) -> bool:
@@ -94,6 +106,8 @@ class Digester:
         """Learn the columns of a DataFrame or array."""
         if self.tokenizer is None and isinstance(X, pd.DataFrame):
             self.tokenizer = TableTokenizer().fit(X)
+        # A column without a number tells nothing, and not every estimator takes it.
+        self._empty = np.isnan(self._cells(X)).all(0)
         self._scaler = self._make_scaler(X.shape[1]).fit(_square(self.numbers(X)))
         return self
 
@@ -110,7 +124,13 @@ class Digester:
         return self._scaler.transform(_square(numbers))
 
     def numbers(self, X: Any) -> Floats:
-        """Give one number per cell, (n_rows, n_columns), NaN where a number is missing."""
+        """Give one number per cell, (n_rows, n_columns), NaN where a number is missing.
+
+        0 in columns that are all missing in the table.
+        """
+        return np.where(self._empty, 0.0, self._cells(X))
+
+    def _cells(self, X: Any) -> Floats:
         if isinstance(X, pd.DataFrame):
             assert self.tokenizer is not None
             return to_features(self.tokenizer, X)
@@ -171,10 +191,16 @@ def fit_signal(signal: Any, X: Any, y: npt.NDArray[Any]) -> Any:
     y : ndarray of shape (n_rows,)
         1 for real rows, 0 for synthetic ones.
     """
-    if signal_kind(signal) == "classifier":
-        return signal.fit(X, y)
-    real = X[y == 1]
-    return signal.fit(real.reset_index(drop=True) if isinstance(real, pd.DataFrame) else real)
+    given: tuple[Any, ...] = (X, y)
+    if signal_kind(signal) == "detector":
+        real = X[y == 1]
+        given = (real.reset_index(drop=True) if isinstance(real, pd.DataFrame) else real,)
+    try:
+        signal.fit(*given)
+    except Exception as error:  # whatever a foreign estimator raises
+        what = "the table itself" if wants_frame(signal) else "its cells as numbers"
+        raise ValueError(f"signal {signal!r} could not be fitted on {what}: {error}") from error
+    return signal
 
 
 def log_odds(signal: Any, X: Any) -> Floats:
@@ -183,16 +209,32 @@ def log_odds(signal: Any, X: Any) -> Floats:
     The log-odds that it is real, by a classifier, within those of one in a thousand; the score
     of a detector as it is.
     """
+    n_rows = len(X)
     if signal_kind(signal) == "detector":
         score = getattr(signal, "score_samples", None) or signal.decision_function
-        return _finite(np.asarray(score(X), dtype=np.float64))
+        return _finite(_shaped(score(X), (n_rows,)))
     if hasattr(signal, "predict_proba"):
-        real = list(signal.classes_).index(max(signal.classes_))
-        probabilities = np.asarray(signal.predict_proba(X), dtype=np.float64)[:, real]
-        odds = logit(_finite(probabilities))
+        probabilities = _shaped(signal.predict_proba(X), (n_rows, 2))
+        if not ((probabilities >= 0) & (probabilities <= 1) | np.isnan(probabilities)).all():
+            raise ValueError("signal must give probabilities between 0 and 1; it gave others.")
+        odds = logit(_finite(probabilities[:, _place_of_real(signal)]))
     else:
-        odds = _finite(np.asarray(signal.decision_function(X), dtype=np.float64))
+        odds = _finite(_shaped(signal.decision_function(X), (n_rows,)))
     return cast(Floats, np.clip(odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS))
+
+
+def _place_of_real(signal: Any) -> int:
+    """Where probabilities of the larger label stand; without `classes_` last."""
+    classes = list(getattr(signal, "classes_", (0, 1)))
+    return classes.index(max(classes))
+
+
+def _shaped(scores: Any, shape: tuple[int, ...]) -> Floats:
+    """Give what a signal says as numbers, which must have this shape."""
+    numbers = np.asarray(scores, dtype=np.float64)
+    if numbers.shape != shape:
+        raise ValueError(f"signal must give scores of shape {shape}; it gave {numbers.shape}.")
+    return numbers
 
 
 def _finite(scores: Floats) -> Floats:
@@ -250,6 +292,32 @@ def sure_slope(on_real: Floats, on_synthetic: Floats) -> float:
         return 0.0
     error = float(np.sqrt((inverse @ (gradients.T @ gradients) @ inverse)[1, 1]))
     return float(np.clip(regression.coef_[0, 0] - error, 0.0, _MOST_SLOPE))
+
+
+def observed_prior(on_real: Floats, on_synthetic: Floats, counted: float) -> float:
+    """Log-odds that a classifier takes for granted, whatever the row is.
+
+    Those of the counts that it was fitted on, unless rows that it has not seen contradict: one
+    that weighs its classes has none, a sum of several classifiers that of each.
+
+    Parameters
+    ----------
+    on_real, on_synthetic : ndarray of shape (n_real,) and (n_synthetic,)
+        Log-odds of rows that it was not fitted on.
+    counted : float
+        Log-odds of real rows among those that it was fitted on.
+    """
+
+    def excess(prior: float) -> float:
+        """How much more than half of the rows, kinds weighted alike, is taken for real."""
+        return float(expit(on_real - prior).mean() + expit(on_synthetic - prior).mean()) - 1.0
+
+    low = min(on_real.min(), on_synthetic.min()) - 1.0
+    high = max(on_real.max(), on_synthetic.max()) + 1.0
+    found = float(brentq(excess, low, high))
+    # Of log-odds that tell nothing; those that tell something vary less.
+    error = 2.0 * math.sqrt(1.0 / len(on_real) + 1.0 / len(on_synthetic))
+    return found if abs(found - counted) > 3.0 * error else counted
 
 
 def rewards(

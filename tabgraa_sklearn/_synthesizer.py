@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from pandas.util import hash_pandas_object
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
@@ -241,7 +243,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         "signal": [HasMethods(["fit"]), None],
         "reward": [StrOptions({"realism", "indistinguishability"}), callable],
         "objective": [StrOptions(set(OBJECTIVES))],
-        "beta": [Interval(Real, 0, None, closed="neither")],
+        "beta": [Interval(Real, 0, 1e6, closed="right")],
         "quantile": [Interval(Real, 0, 0.5, closed="right")],
         "align_learning_rate": [Interval(Real, 0, None, closed="neither"), None],
         "align_credit": [StrOptions({"cell", "row"})],
@@ -357,6 +359,11 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
                 "reward must be 'realism' or a callable where signal is a density model or outlier "
                 "detector; got 'indistinguishability'."
             )
+        if self.objective == "sft" and self.align_retain is not None:
+            raise ValueError(
+                "align_retain must be None where objective is 'sft', which draws no rows that it "
+                f"could hold on to; got {self.align_retain!r}."
+            )
         random = generator(self.random_state)
         seed = int(random.randint(2**31 - 1))
         going_on = self.warm_start and hasattr(self, "model_")
@@ -398,13 +405,12 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         if rounds.signal is not None:
             self.signal_ = rounds.signal
         self._rounds = rounds
-        self._reward = self.reward
         self.column_order_ = stage.order
         self.device_ = device
         self.precision_ = str(precision).removeprefix("torch.")
         self._container = container
         self._tokenizer = stage.tokenizer
-        self._n_rows = len(frame)
+        self._n_rows, self._table_digest = len(frame), _digest(frame)
         self._held_out = stage.held_out
         self._random = np.random.RandomState(random.randint(2**31 - 1))
         return self
@@ -448,7 +454,8 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         refine : bool, default=False
             Whether fresh rows are accepted by the density ratio of the last fitted signal, at
             the most four times the mean, which brings the sample nearer to the table and draws
-            about four rows for each that is returned; `refinement_` has the numbers. With
+            four to seven rows for each that is returned, 1,024 at the least; where the signal tells
+            nothing for sure, rows come as they are. `refinement_` has the numbers. With
             conditions or constraints one of eight rows that meet them is chosen for each. Needs a
             fit with rounds.
 
@@ -627,6 +634,9 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         )
         learn = check_memory(self.memory).cache(fit_supervised, ignore=["seed", "verbose"])
         seed_key = None if self.random_state is None else seed
+        for dtype in frame.dtypes:  # joblib hashes what extension dtypes remember once asked
+            for name in ("numpy_dtype", "kind", "itemsize"):
+                getattr(dtype, name, None)
         try:
             stage: Supervised = learn(
                 frame,
@@ -657,6 +667,13 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         held_out = self._held_out
         if len(frame) != self._n_rows:  # other rows of the same table
             _, held_out = split_rows(len(frame), self.validation_fraction, seed)
+        if _digest(frame) != self._table_digest:
+            warnings.warn(
+                "X is not the table of the last fit, row by row: rows that the model has learnt "
+                "may be held out from the further rounds, whose figures are too good then.",
+                UserWarning,
+                stacklevel=3,
+            )
         model = copy.deepcopy(self.model_).to(device)
         return Supervised(self._tokenizer, model, self.column_order_, result, held_out)
 
@@ -740,6 +757,9 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
 
         if not refine:
             return fresh(n_samples, seed)
+        if self._rounds.slope == 0.0:
+            self.refinement_ = {"drawn": n_samples, "returned": n_samples}
+            return fresh(n_samples, seed)
         self.refinement_ = {"drawn": 0, "returned": 0}
         return refined(
             fresh,
@@ -779,3 +799,9 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         return tags
+
+
+def _digest(frame: pd.DataFrame) -> str:
+    """Tell a table, row by row, from others; of the rows themselves nothing can be read off."""
+    rows = hash_pandas_object(frame.set_axis(range(frame.shape[1]), axis=1), index=False)
+    return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()

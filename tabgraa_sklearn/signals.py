@@ -471,7 +471,8 @@ class Forget(BaseEstimator):
     predicate : callable, default=None
         ``predicate(X)`` gets the rows and gives a boolean for each: whether it is to be
         forgotten; missing ones count as no. In a synthesizer the rows are always a pandas
-        DataFrame, with the columns 0, 1, ... where an array was fitted. None forgets nothing.
+        DataFrame, with the columns 0, 1, ... where an array was fitted. None forgets nothing. A
+        synthesizer is pickled with it: a function of a module can be, a lambda cannot.
     certainty : float, default=0.999
         Probability with which a row of the region counts as synthetic, below 1: the more, the
         less is left of it.
@@ -543,13 +544,26 @@ class Forget(BaseEstimator):
 
 def forgotten(signal: Any, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Say which rows lie in a region that a signal, or a part of it, is to forget."""
-    if isinstance(signal, Forget):
-        return cast("npt.NDArray[np.bool_]", clone(signal).fit(X).predict_proba(X)[:, 1] < 0.5)
     mask = np.zeros(len(X), dtype=bool)
-    if isinstance(signal, WeightedSignal):
-        for _, part in signal.signals or []:
-            mask |= forgotten(part, X)
+    for part in _parts(signal):
+        if isinstance(part, Forget):
+            mask |= clone(part).fit(X).predict_proba(X)[:, 1] < 0.5
     return mask
+
+
+def forgets(signal: Any) -> bool:
+    """Say whether a signal, or a part of it, is to forget a region."""
+    return any(isinstance(part, Forget) for part in _parts(signal))
+
+
+def _parts(signal: Any) -> list[Any]:
+    """Give a signal, or the signals that count in a weighted sum."""
+    if not isinstance(signal, WeightedSignal):
+        return [signal]
+    signals = signal._named()
+    weights = np.ones(len(signals)) if signal.weights is None else signal.weights
+    counted = [part for (_, part), weight in zip(signals, weights, strict=False) if weight > 0]
+    return [inner for part in counted for inner in _parts(part)]
 
 
 class WeightedSignal(_OddsMixin, ClassifierMixin, _BaseComposition):
@@ -675,11 +689,16 @@ class WeightedSignal(_OddsMixin, ClassifierMixin, _BaseComposition):
             return [("two_sample", TwoSampleClassifier(random_state=0))]
         if not self.signals:
             raise ValueError("signals must hold at least one (name, estimator) tuple; got [].")
+        for pair in self.signals:
+            if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+                raise ValueError(f"signals must hold (name, estimator) tuples; got {pair!r}.")
+            signal_kind(pair[1])
         return self.signals
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         tags.input_tags.allow_nan = True
-        tags.input_tags.string = any(wants_frame(signal) for _, signal in self.signals or [])
+        # The table itself, so that each of the signals gets what it would get on its own.
+        tags.input_tags.string = True
         return tags
