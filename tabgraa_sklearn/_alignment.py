@@ -457,7 +457,7 @@ class Aligner:
         """One pass over the scored pool, or over real rows for the baseline "sft"."""
         n_columns = len(self.order)
         if self.objective == "sft":
-            loss = mixed_order_loss(torch.tensor(self.order, device=self.device), 0.0)
+            loss = self._supervised_loss(reference, pool)
             data = (train.token_ids, train.weights)
         else:
             token_ids = torch.from_numpy(pool.token_ids)
@@ -500,6 +500,23 @@ class Aligner:
         observed = model.token_counts(train.token_ids, train.weights)
         with autocast(self.device, self.precision):
             model.match_marginals(token_ids, torch.ones(len(token_ids)), order, observed)
+
+    def _supervised_loss(self, reference: Backbone, pool: Pool) -> Callable[..., Tensor]:
+        """Make the loss of a batch of real rows, for "sft"."""
+        order = torch.tensor(self.order, device=self.device)
+        supervised = mixed_order_loss(order, 0.0)
+        if self.retain != "kl":
+            return supervised
+        drawn = torch.from_numpy(pool.token_ids)
+        of_reference = self._log_probabilities(reference, drawn).sum(1)
+
+        def loss(model: Backbone, token_ids: Tensor, weights: Tensor) -> Tensor:
+            rows = torch.randint(len(drawn), (len(token_ids),))
+            of_policy = model(drawn[rows].to(self.device, torch.long), order[None]).sum(1)
+            log_ratio = of_policy - of_reference[rows].to(self.device)
+            return supervised(model, token_ids, weights) + objectives.divergence(log_ratio)
+
+        return loss
 
     def _loss(self, train: RealRows) -> Callable[[Any, Tensor, Tensor], Tensor]:
         """Make the loss of a batch of synthetic rows."""

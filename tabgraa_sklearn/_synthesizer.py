@@ -135,7 +135,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         row as a whole. The baselines take whole rows.
     align_retain : {"kl", "supervised"}, default=None
         What is added to the objective: the divergence from the supervised model on drawn rows,
-        or the supervised loss on real ones.
+        or the supervised loss on real ones (which "sft" consists of already).
     align_pool_size : int, default=None
         Rows that are drawn for the fit of the signal, and again to be scored, in each round.
         None: six for each real row, within 65,536 rows and 1.5 million cells; of a model of text
@@ -358,11 +358,6 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
             raise ValueError(
                 "reward must be 'realism' or a callable where signal is a density model or outlier "
                 "detector; got 'indistinguishability'."
-            )
-        if self.objective == "sft" and self.align_retain is not None:
-            raise ValueError(
-                "align_retain must be None where objective is 'sft', which draws no rows that it "
-                f"could hold on to; got {self.align_retain!r}."
             )
         random = generator(self.random_state)
         seed = int(random.randint(2**31 - 1))

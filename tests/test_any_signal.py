@@ -216,9 +216,16 @@ def test_a_bad_signal_is_named(tiny, table, signal, message):
         aligned(tiny, signal=signal).fit(table)
 
 
-def test_settings_without_effect_are_refused(tiny, table):
-    with pytest.raises(ValueError, match="align_retain must be None where objective is 'sft'"):
-        aligned(tiny, objective="sft", align_retain="kl").fit(table)
+def test_the_divergence_holds_back_supervised_steps_too(tiny, table):
+    settings = {"objective": "sft", "align_learning_rate": 1e-2}
+    free, held = (
+        aligned(tiny, align_retain=retain, **settings).fit(table).history_[-1]["log_ratio_std"]
+        for retain in (None, "kl")
+    )
+    assert 0 < held < 0.8 * free
+
+
+def test_a_beta_that_overflows_is_named(tiny, table):
     with pytest.raises(ValueError, match="'beta' parameter"):
         aligned(tiny, beta=1e300).fit(table)
 
