@@ -38,6 +38,7 @@ from tabgraa_sklearn.signals import (
     WeightedSignal,
 )
 
+KEY = ["table", "start", "rounds", "pool", "variant"]
 WEAK_EPOCHS = 3
 DRAWS = 2  # samples whose C2ST is averaged
 
@@ -108,9 +109,7 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as memory:
                     for variant in arguments.variants:
                         line = run(table, start, seed, variant, memory, arguments)
-                        results.store(
-                            arguments.out, [line], key=["table", "start", "rounds", "variant"]
-                        )
+                        results.store(arguments.out, [line], key=KEY)
                         shown = {
                             key: round(value, 4) for key, value in line.items() if key in SHOWN
                         }

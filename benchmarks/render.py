@@ -110,11 +110,12 @@ def render_alignment(stored: pd.DataFrame) -> list[str]:
     runs["handed_back"] = runs["mean"].where(runs["best_round"] > 0, supervised)
     runs["gain"] = runs["mean"] - supervised
     parts = ["## Rounds of alignment, from one supervised model each"]
-    for (start, rounds), group in runs.groupby(["start", "rounds"], sort=False):
+    settings = ["start", "rounds", "pool"]
+    for (start, rounds, pool), group in runs.groupby(settings, sort=False):
         tables = list(group["table"].unique())
         counts = group.groupby("table")["seed"].nunique()
         every = len(group[run].drop_duplicates())
-        parts.append(f"### Start: {start}, {rounds} rounds")
+        parts.append(f"### Start: {start}, {rounds} rounds, pools of {pool:,} rows")
         lines = []
         for variant, own in group.groupby("variant", sort=False):
             cells = [

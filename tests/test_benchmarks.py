@@ -152,7 +152,14 @@ def test_variants_of_the_alignment_are_rendered_with_their_means(module):
     render = module("render")
 
     def run(table, variant, value, best_round):
-        line = {"table": table, "start": "weak", "rounds": 2, "variant": variant, "seed": "0"}
+        line = {
+            "table": table,
+            "start": "weak",
+            "rounds": 2,
+            "pool": 9,
+            "variant": variant,
+            "seed": "0",
+        }
         figures = dict.fromkeys(render.QUALITY, value)
         machine = dict.fromkeys(render.MACHINE, "x")
         return {**line, **figures, "best_round": best_round, **machine}
