@@ -105,6 +105,7 @@ def render_alignment(stored: pd.DataFrame) -> list[str]:
     runs["mean"] = runs[list(QUALITY)].mean(axis=1)
     run = ["table", "start", "rounds", "seed"]
     none = runs[runs["variant"] == "none"].set_index(["table", "start", "seed"])["mean"]
+    none = none[~none.index.duplicated()]  # the same whatever the rounds and their pools are
     start = pd.MultiIndex.from_frame(runs[["table", "start", "seed"]])
     supervised = none.reindex(start).to_numpy(dtype=float)
     runs["handed_back"] = runs["mean"].where(runs["best_round"] > 0, supervised)

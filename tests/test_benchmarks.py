@@ -170,6 +170,7 @@ def test_variants_of_the_alignment_are_rendered_with_their_means(module):
         run("adult", "dpo", 0.2, 0),
         run("magic", "dpo", 0.9, 2),
         run("magic", "kto", 0.9, 2),
+        {**run("magic", "none", 0.8, 0), "pool": 99},
     ]
     table = render.render_alignment(pd.DataFrame(runs))[2].splitlines()
     none, dpo, kto = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table[2:])
