@@ -103,8 +103,8 @@ class Codec:
         """Give the tokens of numbers from `low` to `high`; where none is, those nearest to them."""
         raise NotImplementedError
 
-    def within(self, numbers: Array, low: Any, high: Any) -> Array:
-        """Move numbers whose token a range cuts into the range."""
+    def within(self, numbers: Array, low: Any, high: Any, turn: int = 0) -> Array:
+        """Move numbers whose token a range cuts into the range; `turn` stands in for a seed."""
         return numbers
 
     def readings(self) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
@@ -383,9 +383,14 @@ class Quantiles(Codec):
         # Each number of a cell is as likely as the others.
         weights, widths = np.zeros(self.everything().shape), self.log_widths(ids)
         np.add.at(weights, (ids[:, 0], ids[:, 1]), np.exp(widths.min() - widths))
+        if self.starts is None:
+            # Without a grid cells hold no count of numbers: they are weighed among themselves, and
+            # repeated and missing values are as likely as they are.
+            weights[: self.n_bins] /= max(float(weights[: self.n_bins].max()), 1e-300)
+            weights[self.n_bins :] = weights[self.n_bins :] > 0
         return (weights / weights.max()).astype(np.float32)
 
-    def within(self, numbers: Array, low: Any, high: Any) -> Array:
+    def within(self, numbers: Array, low: Any, high: Any, turn: int = 0) -> Array:
         """Spread numbers whose cell a range cuts over the part of the cell that lies inside.
 
         Cut off at the ends of the range instead, they would heap there.
@@ -397,9 +402,13 @@ class Quantiles(Codec):
         scaled_low, scaled_high = ends
         if self._is_beyond(scaled_low, scaled_high):
             # Between an atom and the cells no number was seen: any is as good as another.
-            shares = (np.arange(len(numbers)) + 0.5) * _GOLDEN % 1.0 * float(high - low)
-            steps = shares if self.column.grid is None else np.rint(shares)
-            return np.where(np.isin(scaled, self.atoms), numbers, low + steps.astype(numbers.dtype))
+            shares = (turn + np.arange(len(numbers)) + 0.5) * _GOLDEN % 1.0
+            if self.column.grid is None:
+                places = low + shares * (high - low)
+            else:
+                steps = np.floor(shares * (float(high - low) + 1.0)).astype(numbers.dtype)
+                places = low + np.minimum(steps, numbers.dtype.type(high - low))
+            return np.where(np.isin(scaled, self.atoms), numbers, places)
         ranks, first, last = self.rank(scaled), *self.rank(ends)
         cells = np.minimum((ranks * n_cells).astype(np.int64), n_cells - 1)
         start, stop = np.maximum(cells / n_cells, first), np.minimum((cells + 1) / n_cells, last)

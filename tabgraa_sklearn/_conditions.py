@@ -111,7 +111,8 @@ class Request:
             column = tokenizer.schema_[name]
             drawn, missing = column.to_numbers(frame[name])
             codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
-            drawn = codec.within(drawn, low, high)
+            block = 0 if chosen is None or len(chosen) == 0 else int(chosen[0])
+            drawn = codec.within(drawn, low, high, self.turn % (1 << 20) + block)
             frame[name] = column.from_numbers(np.clip(drawn, low, high), missing)
         for name, choices in self.choices.items():
             codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
@@ -536,7 +537,9 @@ def _set(codec: Codec, column: Column, values: list[Any], request: Request) -> A
             f"conditions[{column.name!r}] must be one value: the column is taken for "
             f"{column.kind}, whose values are drawn anew."
         )
-    cells = as_cells(column, pd.Series(values, dtype=object)).drop_duplicates(ignore_index=True)
+    cells = as_cells(column, pd.Series(values, dtype=object))
+    if column.has_numbers:  # else 1 and True may be two values, which pandas takes for one
+        cells = cells.drop_duplicates(ignore_index=True)
     ids = _encode(codec, column, cells)
     present = cells[cells.notna()]
     if column.has_numbers and len(present):

@@ -23,7 +23,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import QuantileTransformer
+from sklearn.preprocessing import StandardScaler
+
+from .signals import TwoSampleClassifier
 
 __all__ = [
     "area_under_curve",
@@ -44,8 +46,8 @@ def judge_of_another_family(signal: Any, seed: int, n_jobs: int | None) -> Any:
             return HistGradientBoostingClassifier(max_iter=100, random_state=seed)
         return make_pipeline(
             SimpleImputer(add_indicator=True, keep_empty_features=True),
-            QuantileTransformer(output_distribution="normal", random_state=seed),
-            MLPClassifier(max_iter=60, early_stopping=True, random_state=seed),
+            StandardScaler(),
+            MLPClassifier(alpha=0.01, tol=1e-3, n_iter_no_change=5, random_state=seed),
         )
     return ExtraTreesClassifier(
         60,
@@ -107,6 +109,9 @@ def _is_forest(part: Any) -> bool:
 
 def _is_boosting(part: Any) -> bool:
     """Whether it adds up trees, each of which mends what those before it got wrong."""
+    # A signal of ours without an estimator of its own takes LightGBM.
+    if isinstance(part, TwoSampleClassifier) and part.estimator is None:
+        return True
     return not _is_forest(part) and (
         type(part).__name__.startswith(("LGBM", "XGB", "CatBoost"))
         or isinstance(

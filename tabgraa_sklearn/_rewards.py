@@ -56,9 +56,8 @@ def signal_kind(signal: Any) -> str:
     if isinstance(signal, type) or not _has_all(signal, "fit", "get_params", "__sklearn_tags__"):
         raise ValueError(f"signal must be an estimator of scikit-learn's kind; got {signal!r}.")
     # What a composed one can do may be known only when it is fitted: hence `estimators`.
-    if is_classifier(signal) and _has_any(
-        signal, "predict_proba", "decision_function", "estimators"
-    ):
+    later = hasattr(signal, "estimators") and getattr(signal, "voting", "") != "hard"
+    if is_classifier(signal) and (later or _has_any(signal, "predict_proba", "decision_function")):
         return "classifier"
     if hasattr(signal, "score_samples"):
         return "detector"
@@ -218,8 +217,13 @@ def log_odds(signal: Any, X: Any) -> Floats:
         if not ((probabilities >= 0) & (probabilities <= 1) | np.isnan(probabilities)).all():
             raise ValueError("signal must give probabilities between 0 and 1; it gave others.")
         odds = logit(_finite(probabilities[:, _place_of_real(signal)]))
-    else:
+    elif hasattr(signal, "decision_function"):
         odds = _finite(_shaped(signal.decision_function(X), (n_rows,)))
+    else:
+        raise ValueError(
+            "signal must give probabilities or a decision function when it is fitted; got "
+            f"{signal!r}."
+        )
     return cast(Floats, np.clip(odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS))
 
 
@@ -315,6 +319,9 @@ def observed_prior(on_real: Floats, on_synthetic: Floats, counted: float) -> flo
     low = min(on_real.min(), on_synthetic.min()) - 1.0
     high = max(on_real.max(), on_synthetic.max()) + 1.0
     found = float(brentq(excess, low, high))
+    shares = [expit(part - found) for part in (on_real, on_synthetic)]
+    if sum(float((part * (1.0 - part)).mean()) for part in shares) < 0.05:  # .5 at the most
+        return counted  # rows are told apart for sure: hardly one says where the middle is
     # Of log-odds that tell nothing; those that tell something vary less.
     error = 2.0 * math.sqrt(1.0 / len(on_real) + 1.0 / len(on_synthetic))
     return found if abs(found - counted) > 3.0 * error else counted

@@ -118,6 +118,8 @@ def test_the_prior_is_what_unseen_rows_show():
     assert observed_prior(spread[:500], spread, counted) == pytest.approx(0, abs=0.1)
     both = observed_prior(spread[:500] + 2 * counted, spread + 2 * counted, counted)
     assert both == pytest.approx(2 * counted, abs=0.1)
+    # Where rows are told apart for sure, nothing lies at the middle.
+    assert observed_prior(spread[:500] + 30, spread - 30, counted) == counted
     few = observed_prior(spread[:3], spread[:10], 0.5)
     assert few == 0.5  # too few to contradict
 
@@ -158,6 +160,7 @@ def test_rows_at_the_middle_are_of_no_group_but_where_there_is_no_other():
         (VotingClassifier([("a", RandomForestClassifier())]), HistGradientBoostingClassifier),
         (LGBMClassifier(boosting_type="rf"), HistGradientBoostingClassifier),
         (WeightedSignal([("a", RandomForestClassifier()), ("b", LGBMClassifier())]), Pipeline),
+        (WeightedSignal([("a", RandomForestClassifier()), ("b", TwoSampleClassifier())]), Pipeline),
     ],
 )
 def test_the_judge_is_of_another_family(signal, judge):
@@ -167,6 +170,7 @@ def test_the_judge_is_of_another_family(signal, judge):
     X = random.normal(size=(200, 2))
     X[::7, 0] = np.nan
     assert found.fit(X, random.integers(0, 2, 200)).predict_proba(X).shape == (200, 2)
+    assert found.fit(X[:6], [0, 1] * 3).predict_proba(X).shape == (200, 2)
 
 
 # -- errors --------------------------------------------------------------------------------
@@ -203,6 +207,7 @@ class Nothing(ClassifierMixin):
         (Bad(lambda n: np.full((n, 2), np.nan)), "NaN"),
         (Nothing(), "signal must be an estimator"),
         (LogisticRegression, "signal must be an estimator"),
+        (VotingClassifier([("a", LogisticRegression())]), "signal must be a classifier"),
         (
             make_pipeline(StandardScaler(), LogisticRegression()),
             r"signal Pipeline(.|\n)*the table itself",

@@ -281,6 +281,13 @@ def test_a_range_where_no_number_was_seen_is_filled_evenly(incomes):
     gains = incomes.sample(1000, conditions={"gain": (101, 999)}, random_state=0)["gain"]
     assert gains.between(101, 999).all()
     assert gains.nunique() > 600
+    once = [
+        incomes.sample(1, conditions={"gain": (101, 999)}, random_state=seed)["gain"].iloc[0]
+        for seed in range(20)
+    ]
+    assert len(set(once)) > 10
+    three = incomes.sample(900, conditions={"gain": (101, 103)}, random_state=0)["gain"]
+    np.testing.assert_allclose(three.value_counts(normalize=True), 1 / 3, atol=0.02)
     np.testing.assert_allclose(gains.quantile([0.1, 0.5, 0.9]), [191, 550, 909], atol=20)
     # With a number that was seen beside it, only that.
     assert (incomes.sample(500, conditions={"gain": (0, 999)}, random_state=0)["gain"] == 0).all()
@@ -316,3 +323,23 @@ def test_times_that_do_not_fit_in_nanoseconds_are_given(tiny, times):
     filled = model.impute(gaps, random_state=0)["time"]
     assert filled.dtype == table["time"].dtype
     assert (filled == table["time"])[gaps["time"].notna()].all()
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_missing_and_repeated_values_of_a_set_do_not_depend_on_the_unit(tiny, unit):
+    random = np.random.default_rng(0)
+    numbers = random.normal(size=900) * unit
+    numbers[::3], numbers[1::3] = np.nan, 0.0
+    model = tiny(n_rounds=0, max_epochs=5).fit(pd.DataFrame({"x": numbers}))
+    for other in (np.nan, 0.0):
+        asked = {"x": [other, float(numbers[2])]}
+        cells = model.sample(500, conditions=asked, random_state=0)["x"]
+        known = cells.isna() if np.isnan(other) else cells == 0
+        assert 0.5 < known.mean() < 1 or known.all()
+
+
+def test_values_that_only_pandas_takes_for_equal_stay_apart_in_a_set(tiny):
+    cells = pd.Series([1, True, "a", "b"] * 100, dtype=object)
+    model = tiny(n_rounds=0, max_epochs=3).fit(pd.DataFrame({"k": cells}))
+    drawn = model.sample(200, conditions={"k": [1, True]}, random_state=0)["k"]
+    assert {type(cell) for cell in drawn} == {int, bool}
