@@ -415,7 +415,8 @@ class QuestionsMixin:
 
         def score(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
             scores = log_odds(signal, digester.feed(signal, frame))
-            return rounds.slope * (scores - rounds.prior)
+            # Within what has an exponential: a density may have peaks without bounds.
+            return np.clip(rounds.slope * (scores - rounds.prior), -100.0, 100.0)
 
         return score
 

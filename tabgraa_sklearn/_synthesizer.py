@@ -124,7 +124,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         (more supervised steps) are baselines.
     beta : float, default=1.0
         The reward, in nats, that a log-ratio of 1 stands for: the larger, the nearer the model
-        stays to the supervised one.
+        stays to the supervised one. At most 1e6.
     quantile : float, default=0.5
         Share of the ranking by reward that each group takes; 0.5: halves.
     align_learning_rate : float, default=None
