@@ -7,7 +7,8 @@ All variants of a table, start and seed begin with one and the same supervised m
 weak (3 epochs). Each runs all its rounds and is measured after the last one, so that harm shows
 that the fit would not hand back; "tabgraa" is the default in all but --rounds and --pool, and
 `best_round` the round that the fit would keep. A run with --rounds 1, 2, 3 gives the gain against
-rounds. Lines go to ``results/alignment.csv``.
+rounds. Lines go to ``results/alignment.csv``; of runs side by side, each with an --out of its own,
+they are put there by ``--merge FILES``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import machine
 import measures
 import numpy as np
+import pandas as pd
 import results
 import tables
 import torch
@@ -102,6 +104,8 @@ VARIANTS = {
 def main() -> None:
     """Run what the command line asks for."""
     arguments = parse()
+    if arguments.merge:
+        return merge(arguments.merge, arguments.out)
     for name in arguments.tables or tables.names():
         table = tables.load(name)
         for start in arguments.starts:
@@ -114,6 +118,14 @@ def main() -> None:
                             key: round(value, 4) for key, value in line.items() if key in SHOWN
                         }
                         print(table.name, start, seed, variant, shown, flush=True)
+
+
+def merge(files: list[Path], out: Path) -> None:
+    """Put the lines of several result files into one."""
+    for file in files:
+        lines = pd.read_csv(file, dtype={"seed": str})
+        lines = lines[~lines["seed"].isin(results.SUMMARIES)]
+        results.store(out, lines.to_dict("records"), key=KEY)  # type: ignore[arg-type]
 
 
 SHOWN = (
@@ -253,6 +265,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--pool", type=int, default=20_000)
+    parser.add_argument("--merge", type=Path, nargs="+", help="result files, instead of runs")
     parser.add_argument("--out", type=Path, default=results.RESULTS / "alignment.csv")
     return parser.parse_args()
 

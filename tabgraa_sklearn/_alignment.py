@@ -44,7 +44,7 @@ from ._sizes import rows_per_pass
 from ._training import Trainer, mixed_order_loss
 from .signals import forgets, forgotten, small_steps_lightgbm
 
-__all__ = ["OBJECTIVES", "Aligner", "AlignmentResult", "RealRows", "group_weights"]
+__all__ = ["OBJECTIVES", "Aligner", "AlignmentResult", "RealRows"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -551,7 +551,7 @@ class Aligner:
 
     def _objective(self, log_ratio: Tensor, at_start: Tensor, credit: Tensor) -> Tensor:
         if self.objective.startswith("tabgraa"):
-            high, low = group_weights(credit, self.quantile, self.proportionate)
+            high, low = objectives.group_weights(credit, self.quantile, self.proportionate)
             advantage = objectives.group_advantage(log_ratio, log_ratio, high, low)
             gap = None
             if self.target:
@@ -564,7 +564,7 @@ class Aligner:
                 loss, curvature = objectives.tabgraa_sigmoid, self.beta**2 / 8
             return loss(advantage, self.beta, gap) / curvature * log_ratio.shape[1]
         rows, reward = log_ratio.sum(1), credit.sum(1)
-        high_rows, low_rows = group_weights(reward[:, None], self.quantile, False)
+        high_rows, low_rows = objectives.group_weights(reward[:, None], self.quantile, False)
         high, low = rows[high_rows[:, 0] > 0], rows[low_rows[:, 0] > 0]
         if len(low) == 0 or len(high) == 0:  # all earn the same: there is nothing to tell apart
             return 0.0 * rows.sum()
@@ -677,36 +677,6 @@ class _Kept:
 
     state: dict[str, Tensor]
     judged: dict[str, Any]
-
-
-def group_weights(
-    reward: Tensor, quantile: float = 0.5, proportionate: bool = False
-) -> tuple[Tensor, Tensor]:
-    """How much each row counts in the high and in the low group, column by column.
-
-    Parameters
-    ----------
-    reward : Tensor of shape (batch, n_units)
-    quantile : float
-        Share of the ranking that each group takes; .5: halves.
-    proportionate : bool
-        Whether members count by their distance from the mean of all, instead of alike.
-
-    Returns
-    -------
-    high, low : Tensor of shape (batch, n_units)
-        0 for rows that are not of the group. Rows that earn the same as the middle are of none,
-        unless all others are on one side of it: then they are the other side.
-    """
-    ranks = reward.argsort(stable=True, dim=0).argsort(dim=0)
-    size = max(int(len(reward) * quantile), 1)
-    middle = reward.mean(0) if proportionate else reward.quantile(0.5, dim=0)
-    above, below = reward > middle, reward < middle
-    one_sided = above.any(0) ^ below.any(0)
-    high = (ranks >= len(reward) - size) & (above | (~below & ~above.any(0) & one_sided))
-    low = (ranks < size) & (below | (~above & ~below.any(0) & one_sided))
-    distance = (reward - middle).abs() if proportionate else torch.ones_like(reward)
-    return high * distance, low * distance
 
 
 def default_pool(n_rows: int, n_columns: int) -> int:

@@ -103,7 +103,7 @@ class Codec:
         """Give the tokens of numbers from `low` to `high`; where none is, those nearest to them."""
         raise NotImplementedError
 
-    def within(self, numbers: Array, low: Any, high: Any, turn: int = 0) -> Array:
+    def within(self, numbers: Array, low: Any, high: Any, turn: int) -> Array:
         """Move numbers whose token a range cuts into the range; `turn` stands in for a seed."""
         return numbers
 
@@ -390,7 +390,7 @@ class Quantiles(Codec):
             weights[self.n_bins :] = weights[self.n_bins :] > 0
         return (weights / weights.max()).astype(np.float32)
 
-    def within(self, numbers: Array, low: Any, high: Any, turn: int = 0) -> Array:
+    def within(self, numbers: Array, low: Any, high: Any, turn: int) -> Array:
         """Spread numbers whose cell a range cuts over the part of the cell that lies inside.
 
         Cut off at the ends of the range instead, they would heap there.

@@ -62,7 +62,8 @@ class Request:
     choices : dict of {name: Series}
         Sets of numbers or times, the cells as they were given.
     turn : int
-        Which of the values of a set that share a token comes first.
+        Which of the values of a set that share a token comes first, and where numbers of a range
+        that no token stands for begin.
     alike : bool
         Whether the same is asked of every row.
     constraints : list of Constraint
@@ -111,8 +112,8 @@ class Request:
             column = tokenizer.schema_[name]
             drawn, missing = column.to_numbers(frame[name])
             codec = tokenizer.codecs_[tokenizer.schema_.position(name)]
-            block = 0 if chosen is None or len(chosen) == 0 else int(chosen[0])
-            drawn = codec.within(drawn, low, high, self.turn % (1 << 20) + block)
+            first = 0 if chosen is None or len(chosen) == 0 else int(chosen[0])
+            drawn = codec.within(drawn, low, high, self.turn + first)
             frame[name] = column.from_numbers(np.clip(drawn, low, high), missing)
         for name, choices in self.choices.items():
             codec = tokenizer.codecs_[tokenizer.schema_.position(name)]

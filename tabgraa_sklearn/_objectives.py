@@ -18,6 +18,7 @@ __all__ = [
     "divergence",
     "dpo",
     "group_advantage",
+    "group_weights",
     "ipo",
     "kto",
     "npo",
@@ -46,6 +47,36 @@ def group_advantage(
     Tensor of shape (...)
     """
     return _mean(high, high_weights) - _mean(low, low_weights)
+
+
+def group_weights(
+    reward: Tensor, quantile: float = 0.5, proportionate: bool = False
+) -> tuple[Tensor, Tensor]:
+    """How much each row counts in the high and in the low group, column by column.
+
+    Parameters
+    ----------
+    reward : Tensor of shape (batch, n_units)
+    quantile : float
+        Share of the ranking that each group takes; .5: halves.
+    proportionate : bool
+        Whether members count by their distance from the mean of all, instead of alike.
+
+    Returns
+    -------
+    high, low : Tensor of shape (batch, n_units)
+        0 for rows that are not of the group. Rows that earn the same as the middle are of none,
+        unless all others are on one side of it: then they are the other side.
+    """
+    ranks = reward.argsort(stable=True, dim=0).argsort(dim=0)
+    size = max(int(len(reward) * quantile), 1)
+    middle = reward.mean(0) if proportionate else reward.quantile(0.5, dim=0)
+    above, below, level = reward > middle, reward < middle, reward == middle
+    has_above, has_below = above.any(0), below.any(0)
+    high = (ranks >= len(reward) - size) & (above | (level & ~has_above & has_below))
+    low = (ranks < size) & (below | (level & ~has_below & has_above))
+    distance = (reward - middle).abs() if proportionate else torch.ones_like(reward)
+    return high * distance, low * distance
 
 
 def tabgraa(advantage: Tensor, beta: float, gap: Tensor | None = None) -> Tensor:

@@ -28,8 +28,9 @@ from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, OneClassSVM
 
 from tabgraa_sklearn import TabGRAASynthesizer, _alignment, metrics
-from tabgraa_sklearn._alignment import OBJECTIVES, Aligner, RealRows, group_weights
+from tabgraa_sklearn._alignment import OBJECTIVES, Aligner, RealRows
 from tabgraa_sklearn._credit import chained_log_odds, expected_rewards, split_order
+from tabgraa_sklearn._objectives import group_weights
 from tabgraa_sklearn._rewards import Digester
 from tabgraa_sklearn._training import Trainer
 from tabgraa_sklearn.signals import (

@@ -23,8 +23,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tabgraa_sklearn._alignment import Aligner, group_weights
+from tabgraa_sklearn._alignment import Aligner
 from tabgraa_sklearn._judging import judge_of_another_family
+from tabgraa_sklearn._objectives import group_weights
 from tabgraa_sklearn._rewards import observed_prior
 from tabgraa_sklearn._training import Trainer
 from tabgraa_sklearn.signals import Forget, TwoSampleClassifier, WeightedSignal

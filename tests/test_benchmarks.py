@@ -177,3 +177,16 @@ def test_variants_of_the_alignment_are_rendered_with_their_means(module):
     assert none[3:] == ["0.7000", "0.7000", "+0.0000 ± 0.0000", "0 of 2"]
     assert dpo[2:] == [" / ".join(["0.9000"] * 4), "0.5500", "0.7500", "-0.1500 ± 0.2500", "1 of 2"]
     assert kto[1] == kto[3] == kto[4] == kto[5] == ""
+
+
+def test_results_of_runs_side_by_side_are_put_together(module, tmp_path):
+    alignment = module("alignment")
+    line = {"table": "adult", "start": "weak", "rounds": 2, "pool": 9, "variant": "dpo"}
+    for seed in ("0", "1"):
+        run = [{**line, "seed": seed, "c2st_xgboost": 0.5 + int(seed)}]
+        alignment.results.store(tmp_path / f"{seed}.csv", run, key=alignment.KEY)
+    both = tmp_path / "both.csv"
+    alignment.merge([tmp_path / "0.csv", tmp_path / "1.csv"], both)
+    alignment.merge([tmp_path / "1.csv"], both)  # in place of what is there
+    stored = pd.read_csv(both, dtype={"seed": str}).set_index("seed")["c2st_xgboost"]
+    assert stored.drop("sd").to_dict() == {"0": 0.5, "1": 1.5, "mean": 1.0}
