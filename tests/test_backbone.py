@@ -3,14 +3,17 @@
 import itertools
 import math
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from torch.nn import functional as F
 from transformers import AutoModel, GPT2Config, LlamaConfig, MambaConfig, T5Config, ViTConfig
 
+from tabgraa_sklearn._attention import _text_attention
 from tabgraa_sklearn._backbone import CompactBackbone, PooledDropout, compact_config
 from tabgraa_sklearn._drawing import draw_rows
 from tabgraa_sklearn._layout import TokenLayout
@@ -442,6 +445,36 @@ def test_slot_attention_is_the_eager_attention_of_transformers(config):
         expected = eager(inputs_embeds=inputs).last_hidden_state
         # Rotary positions are computed in single precision, by different instructions.
         torch.testing.assert_close(model._transform(inputs), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [7, 300])
+@pytest.mark.parametrize("sources", [1, 4])
+def test_attention_of_texts_is_that_of_torch_in_training_and_out_of_it(sources, length):
+    torch.manual_seed(0)
+    module = SimpleNamespace(is_causal=True, num_key_value_groups=4 // sources, training=True)
+    heads = [torch.randn(2, n, length, 8, requires_grad=True) for n in (4, sources, sources)]
+    shared = [part.repeat_interleave(4 // part.shape[1], 1) for part in heads]
+    expected = F.scaled_dot_product_attention(*shared, is_causal=True, scale=0.2).transpose(1, 2)
+    wanted = torch.autograd.grad(expected.square().sum(), heads)
+    for enabled, tolerance in ((False, 1e-5), (True, 0.1)):  # plain products in bf16, if short
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            mixed, _ = _text_attention(module, *heads, None, scaling=0.2, dropout=0.0)
+            with torch.no_grad():
+                again, _ = _text_attention(module, *heads, None, scaling=0.2, dropout=0.0)
+        torch.testing.assert_close(mixed.float(), expected, rtol=0, atol=tolerance)
+        torch.testing.assert_close(again.float(), expected, rtol=0, atol=tolerance)
+        found = torch.autograd.grad(mixed.float().square().sum(), heads)
+        for gradient, target in zip(found, wanted, strict=True):
+            error = (gradient - target).norm() / target.norm()
+            assert error < tolerance
+
+
+def test_attention_of_texts_keeps_dropout():
+    module = SimpleNamespace(is_causal=True, num_key_value_groups=1, training=True)
+    heads = [torch.ones(1, 1, 6, 8, requires_grad=True) for _ in range(3)]
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = _text_attention(module, *heads, None, scaling=0.2, dropout=0.5)
+    assert not torch.allclose(mixed.float(), torch.ones(()))
 
 
 def test_dropout_keeps_its_share_and_the_mean():
