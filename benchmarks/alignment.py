@@ -23,7 +23,6 @@ from typing import Any
 import machine
 import measures
 import numpy as np
-import pandas as pd
 import results
 import tables
 import torch
@@ -105,7 +104,7 @@ def main() -> None:
     """Run what the command line asks for."""
     arguments = parse()
     if arguments.merge:
-        return merge(arguments.merge, arguments.out)
+        return results.merge(arguments.merge, arguments.out, key=KEY)
     for name in arguments.tables or tables.names():
         table = tables.load(name)
         for start in arguments.starts:
@@ -118,14 +117,6 @@ def main() -> None:
                             key: round(value, 4) for key, value in line.items() if key in SHOWN
                         }
                         print(table.name, start, seed, variant, shown, flush=True)
-
-
-def merge(files: list[Path], out: Path) -> None:
-    """Put the lines of several result files into one."""
-    for file in files:
-        lines = pd.read_csv(file, dtype={"seed": str})
-        lines = lines[~lines["seed"].isin(results.SUMMARIES)]
-        results.store(out, lines.to_dict("records"), key=KEY)  # type: ignore[arg-type]
 
 
 SHOWN = (
@@ -186,10 +177,12 @@ def run(
     }
 
 
-def measure(synthesizer: Any, table: tables.Table, seed: int) -> dict[str, float]:
+def measure(
+    synthesizer: Any, table: tables.Table, seed: int, draws: int = DRAWS
+) -> dict[str, float]:
     """Take the measures of fidelity on several samples, the others on the first."""
     n_rows, c2st, quality = len(table.train), [], []
-    samples = [synthesizer.sample(n_rows, random_state=1000 * k + seed) for k in range(DRAWS)]
+    samples = [synthesizer.sample(n_rows, random_state=1000 * k + seed) for k in range(draws)]
     first = samples[0]
     for draw, synthetic in enumerate(samples):
         settings = {"categorical": table.categorical}

