@@ -144,14 +144,15 @@ class TextModel(Backbone):
         self.eval()
         ids = torch.tensor([[*self.layout.begin, *self.layout.names[0]]], device=self.device)
         mask = torch.ones_like(ids)
-        states = self._states(ids, mask)
         tokens = ids[0].unique()
-        whole = self.transformer(input_ids=ids, attention_mask=mask).logits[:, :, tokens]
-        if not torch.allclose(whole, self._logits(states, tokens), rtol=1e-3, atol=1e-3):
-            raise ValueError(
-                "backbone must be a causal language model whose logits are its last states times "
-                f"the output embedding; got {type(self.transformer).__name__}."
-            )
+        try:
+            states = self._states(ids, mask)
+            whole = self.transformer(input_ids=ids, attention_mask=mask).logits[:, :, tokens]
+            fits = torch.allclose(whole, self._logits(states, tokens), rtol=1e-3, atol=1e-3)
+        except Exception as error:  # whatever a foreign architecture raises
+            raise ValueError(f"{self._no_head()} {error}") from error
+        if not fits:
+            raise ValueError(self._no_head())
         try:
             parts = self._in_two_pieces(ids)
             same = torch.allclose(states[:, -parts.shape[1] :], parts, rtol=1e-3, atol=1e-3)
@@ -171,6 +172,12 @@ class TextModel(Backbone):
         self._states(first, seen, cache, position_ids=positions)
         seen = torch.cat([seen, torch.ones_like(ids[:, half:])], 1)
         return self._states(ids[:, half:], seen, cache, position_ids=places[:, half:])
+
+    def _no_head(self) -> str:
+        return (
+            "backbone must be a causal language model whose logits are its last states times "
+            f"the output embedding; got {type(self.transformer).__name__}."
+        )
 
     def _no_cache(self) -> str:
         return (

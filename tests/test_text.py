@@ -570,10 +570,19 @@ def test_predictions_do_not_depend_on_what_the_rows_beside_lack(gpt2):
             vocab_size=257, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
             num_key_value_heads=1, intermediate_size=64, sliding_window=8,
         ),
+        transformers.GraniteConfig(
+            vocab_size=257, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, intermediate_size=64, logits_scaling=8.0,
+        ),
+        transformers.Llama4TextConfig(
+            vocab_size=257, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, head_dim=16, intermediate_size=64, intermediate_size_mlp=64,
+            num_local_experts=1, attention_chunk_size=16, pad_token_id=0,
+        ),
     ],
-    ids=["no cache", "positions of its own", "a short window"],
+    ids=["no cache", "positions of its own", "a short window", "scaled logits", "other states"],
 )  # fmt: skip
-def test_models_that_read_otherwise_piece_by_piece_are_refused(tmp_path, config):
+def test_models_that_read_or_write_otherwise_are_refused(tmp_path, config):
     config.bos_token_id = config.eos_token_id = 256
     torch.manual_seed(0)
     language = transformers.AutoModelForCausalLM.from_config(config)
