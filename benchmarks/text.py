@@ -147,6 +147,8 @@ def share_valid(rows: pd.DataFrame, table: Any) -> float:
 
 def work(arguments: argparse.Namespace) -> None:
     """Fine-tune and draw with be-great; print one line of JSON."""
+    from importlib.metadata import version
+
     from be_great import GReaT
     from transformers import set_seed
 
@@ -176,6 +178,7 @@ def work(arguments: argparse.Namespace) -> None:
     seconds = time.perf_counter() - start
     rows.to_csv(arguments.out, index=False)
     line = {
+        "package_version": version("be-great"),
         "fit_seconds": fit_seconds,
         "rows_per_second": len(rows) / seconds,
         "dropped_share": 1.0 - len(rows) / max(generated, len(rows)),
