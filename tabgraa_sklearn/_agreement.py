@@ -24,11 +24,11 @@ __all__ = [
     "CANDIDATES",
     "advantage",
     "candidates_of",
-    "come_first",
     "known_first",
     "log_quotient",
     "orders_disagree",
     "probed",
+    "probed_groups",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -101,16 +101,33 @@ def candidates_of(n_columns: int) -> int:
     return CANDIDATES if n_columns <= _FEW_COLUMNS else 4
 
 
-def come_first(known: npt.NDArray[np.bool_], order: list[int]) -> bool:
-    """Say whether the known cells of all rows are the first in the order of sampling."""
-    return not (np.diff(known[:, order].astype(np.int8), axis=1) > 0).any()
-
-
-def probed(n_rows: int) -> npt.NDArray[np.int64]:
+def probed(n_rows: int, n_probed: int = _PROBED) -> npt.NDArray[np.int64]:
     """Give some of the rows, each as often as candidates are drawn of one."""
-    some = np.unique(np.linspace(0, n_rows - 1, _PROBED).astype(np.int64))
-    repeats = -(-_PROBED // len(some))
+    # At random: what rows lack may repeat itself from row to row.
+    some = np.random.default_rng(0).permutation(n_rows)[:n_probed]
+    repeats = -(-n_probed // len(some))
     return np.repeat(np.tile(some, repeats), CANDIDATES)
+
+
+def probed_groups(known: npt.NDArray[np.bool_], order: list[int]) -> list[tuple[Any, Any]]:
+    """Group rows whose known cells do not come first in the order of sampling.
+
+    By what they know, for what is true of one pattern may not be of another; where there are more
+    patterns than rows to probe, all are one group.
+
+    Returns
+    -------
+    list of (rows, probed) : ndarrays of int
+        The rows of each group, and some of them as by :func:`probed`.
+    """
+    later = np.flatnonzero((np.diff(known[:, order].astype(np.int8), axis=1) > 0).any(1))
+    if len(later) == 0:
+        return []
+    patterns, group = np.unique(known[later], axis=0, return_inverse=True)
+    if len(patterns) > _PROBED:
+        return [(later, later[probed(len(later))])]
+    groups = [later[group.ravel() == number] for number in range(len(patterns))]
+    return [(rows, rows[probed(len(rows), _PROBED // len(patterns))]) for rows in groups]
 
 
 def orders_disagree(nats: Floats, n_columns: int) -> bool:

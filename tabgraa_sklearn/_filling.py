@@ -38,6 +38,7 @@ def fill_tokens(
     temperature: float = 1.0,
     allowed: dict[int, npt.NDArray[np.bool_]] | None = None,
     candidates: int = 1,
+    corrected: npt.NDArray[np.bool_] | None = None,
     stratified: bool = False,
 ) -> tuple[npt.NDArray[np.int64], Floats]:
     """Draw the cells of rows that are not known, given those that are.
@@ -56,9 +57,13 @@ def fill_tokens(
         Anything where cells are not known.
     known : ndarray of shape (n_rows, n_columns)
     allowed : dict of {int: ndarray of shape (size of the first digit, size of the second or 1)}
-        For some columns, which tokens may be drawn.
+        For some columns, which tokens may be drawn. Each cell is drawn on condition that it is one
+        of these, given the cells before it: that the others may not be has no say in it.
     candidates : int
         Drawn for each row whose known cells do not come first in `order`.
+    corrected : ndarray of shape (n_rows,), optional
+        Whether they are needed of such a row, the same for all that know the same cells. None:
+        of all.
     stratified : bool
         Whether rows that know the same, where they are many, are spread evenly, see
         :func:`draw_rows`.
@@ -89,7 +94,10 @@ def fill_tokens(
             part = slice(start, min(start + drawing.block, n_rows))
             numbers = [row_uniforms(int(one), part.start, part.stop, width + 1) for one in seeds]
             places[part] = numbers[0][:, n_digits:width]
-            for rows, several in _groups(known[part], order, candidates):
+            chosen = np.full(len(known[part]), candidates > 1)
+            if corrected is not None:
+                chosen &= corrected[part]
+            for rows, several in _groups(known[part], order, chosen):
                 own = [each[rows] for each in numbers[: candidates if several else 1]]
                 rows = rows + start
                 filled[rows] = filler.fill(filled[rows], known[rows], own)
@@ -97,7 +105,7 @@ def fill_tokens(
 
 
 def _groups(
-    known: npt.NDArray[np.bool_], order: list[int], candidates: int
+    known: npt.NDArray[np.bool_], order: list[int], corrected: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[npt.NDArray[np.int64], bool]]:
     """Group rows that are not complete: by what they know where many do, else by how much.
 
@@ -111,10 +119,8 @@ def _groups(
     )
     patterns = known[first]
     sizes = patterns.sum(1)
-    several = np.zeros(len(patterns), dtype=bool)
-    if candidates > 1:  # and the known cells do not come first
-        later = np.diff(patterns[:, order].astype(np.int8), axis=1) > 0
-        several = np.asarray(later.any(1))
+    later = np.diff(patterns[:, order].astype(np.int8), axis=1) > 0
+    several = corrected[first] & later.any(1)  # where the known cells do not come first
     many = (counts >= _MANY) & ~several
     # Behind all numbers of cells, a number for each pattern of many rows.
     label = np.where(many, known.shape[1] + 1 + np.arange(len(patterns)), sizes)
@@ -154,13 +160,11 @@ class _Filler:
         for part in torch.arange(len(tokens), device=device).split(self.drawing.most):
             drawn = [self._complete(tokens[part], there[part], each[part]) for each in numbers]
             if len(drawn) == 1:
-                done.append(drawn[0][0])
+                done.append(drawn[0])
                 continue
-            scores = torch.stack(
-                [self._advantage(one, there[part]) + chances.log() for one, chances in drawn], 1
-            )
+            scores = torch.stack([self._advantage(one, there[part]) for one in drawn], 1)
             best = (scores / self.temperature + noise.to(device)[part]).argmax(1)
-            candidates = torch.stack([one for one, _ in drawn], 1)
+            candidates = torch.stack(drawn, 1)
             done.append(candidates[torch.arange(len(part), device=device), best])
         return torch.cat(done).cpu().numpy()
 
@@ -183,15 +187,12 @@ class _Filler:
         )
         return drawn.cpu().numpy()
 
-    def _complete(
-        self, token_ids: Tensor, known: Tensor, uniforms: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Complete rows, each in its order; also give the probability of what was allowed."""
+    def _complete(self, token_ids: Tensor, known: Tensor, uniforms: Tensor) -> Tensor:
+        """Complete rows, each in its order."""
         model, n_columns = self.drawing.model, len(self.order)
         token_ids, orders = token_ids.clone(), self._orders(known)
         n_given = int(known[0].sum())
         cache = CellCache(n_columns)
-        chances = uniforms.new_ones(len(uniforms))
         states = model.read(token_ids, orders[:, : n_given + 1], cache)
         for step in range(n_given, n_columns):
             asked = orders[:, step]
@@ -199,7 +200,7 @@ class _Filler:
             for column in asked.unique().tolist():
                 rows = (asked == column).nonzero()[:, 0]
                 digit = int(model.layout.first[column])
-                first, level, chance = draw_cell(
+                first, level, _ = draw_cell(
                     model,
                     states[rows],
                     None,
@@ -213,11 +214,9 @@ class _Filler:
                 if model.layout.second[column] >= 0:
                     token_ids[rows, digit + 1] = level
                 inputs[rows] = model.embed_cell(column, first, level).to(inputs.dtype)
-                if chance is not None:
-                    chances[rows] *= chance.to(chances.dtype)
             if step + 1 < n_columns:
                 states = model.advance(inputs, orders[:, step + 1], cache)
-        return token_ids, chances.clamp(min=1e-30)
+        return token_ids
 
     def _orders(self, known: Tensor) -> Tensor:
         """Give the columns of each row in the order in which it is drawn."""

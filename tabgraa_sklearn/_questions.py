@@ -14,7 +14,13 @@ import torch
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
 from ._agreement import CANDIDATES as CANDIDATES_OF_ORDERS
-from ._agreement import advantage, candidates_of, come_first, known_first, orders_disagree, probed
+from ._agreement import (
+    advantage,
+    candidates_of,
+    known_first,
+    orders_disagree,
+    probed_groups,
+)
 from ._conditions import (
     Request,
     check_cells,
@@ -67,6 +73,9 @@ class QuestionsMixin:
         temperature: float = 1.0,
     ) -> Any:
         """Draw the missing cells of rows, given the cells that are there.
+
+        That a cell is missing has no say: each is drawn as if it were there, given those that are
+        and those that were drawn before it.
 
         Parameters
         ----------
@@ -304,6 +313,7 @@ class QuestionsMixin:
         temperature: float,
         allowed: dict[int, npt.NDArray[np.bool_]] | None = None,
         candidates: int = 1,
+        corrected: npt.NDArray[np.bool_] | None = None,
         stratified: bool = False,
     ) -> pd.DataFrame:
         """Draw the cells of rows that are not known; the others as their tokens stand for them."""
@@ -317,6 +327,7 @@ class QuestionsMixin:
             temperature=temperature,
             allowed=allowed,
             candidates=candidates,
+            corrected=corrected,
             stratified=stratified,
         )
         return self._tokenizer.decode(*drawn)
@@ -344,7 +355,8 @@ class QuestionsMixin:
                     *given,
                     seed=seed,
                     temperature=temperature,
-                    candidates=self._candidates(*given, seed=seed, temperature=temperature),
+                    candidates=CANDIDATES_OF_ORDERS,
+                    corrected=self._to_correct(*given, seed=seed, temperature=temperature),
                     stratified=True,
                 )
                 return restore_cells(drawn, cells, tokenizer)
@@ -353,19 +365,21 @@ class QuestionsMixin:
             request.constraints = held
         return self._fulfil(requests, seed=seed, temperature=temperature, refine=refine)
 
-    def _candidates(
+    def _to_correct(
         self,
         token_ids: npt.NDArray[Any],
         known: npt.NDArray[np.bool_],
         *,
         seed: int,
         temperature: float,
-    ) -> int:
-        """Find out on some rows how many candidates of each are to be drawn."""
+    ) -> npt.NDArray[np.bool_]:
+        """Find out on some rows of which of them several candidates are to be drawn."""
         order, precision = self.column_order_, getattr(torch, self.precision_)
-        if come_first(known, order):
-            return 1
-        probe = probed(len(known))
+        found = np.zeros(len(known), dtype=bool)
+        groups = probed_groups(known, order)
+        if not groups:
+            return found
+        probe = np.concatenate([some for _, some in groups])
         drawn, _ = fill_tokens(
             self.model_,
             token_ids[probe],
@@ -377,7 +391,10 @@ class QuestionsMixin:
         )
         own = known_first(known[probe], order)
         nats = advantage(self.model_, drawn, known[probe], own, order, precision) / temperature
-        return CANDIDATES_OF_ORDERS if orders_disagree(nats, len(order)) else 1
+        ends = np.cumsum([len(some) for _, some in groups])
+        for (rows, _), part in zip(groups, np.split(nats, ends[:-1]), strict=True):
+            found[rows] = orders_disagree(part, len(order))
+        return found
 
     def _fulfil(
         self, requests: list[Request], *, seed: int, temperature: float, refine: bool

@@ -51,7 +51,7 @@ def row_log_likelihood(
     -------
     ndarray of shape (n_rows,), in nats
     """
-    exact = _in_double_precision(model)
+    exact = _most_precise(model)
     random = np.random.default_rng(0)
     # The same orders whatever the rows: of each what a row lacks is left out.
     orders = [order]
@@ -78,7 +78,8 @@ def log_likelihood(
 ) -> Floats:
     """Log-probability of each cell given those before it in `order`.
 
-    In double precision, so that a row's figure does not depend on the rows beside it.
+    In double precision, so that a row's figure does not depend on the rows beside it; where an
+    architecture computes in single precision only, in that.
 
     Parameters
     ----------
@@ -94,13 +95,20 @@ def log_likelihood(
     -------
     ndarray of shape (n_rows, n_columns), in nats
     """
-    return _cells(_in_double_precision(model), token_ids, order, unseen)
+    return _cells(_most_precise(model), token_ids, order, unseen)
 
 
-def _in_double_precision(model: Backbone) -> Backbone:
+def _most_precise(model: Backbone) -> Backbone:
+    """Copy a model in double precision, or in single where that is all that it computes in."""
     # MPS has no double precision.
     device = torch.device("cpu") if model.device.type == "mps" else model.device
-    return copy.deepcopy(model).to(device, torch.float64).eval()
+    exact = copy.deepcopy(model).to(device, torch.float64).eval()
+    row = np.zeros((1, model.layout.n_digits), dtype=np.int64)
+    try:
+        _cells(exact, row, list(range(model.n_columns)), 0.0)
+    except RuntimeError:  # kernels for experts, and constants, of some language models
+        return exact.to(torch.float32)
+    return exact
 
 
 def _cells(exact: Backbone, token_ids: npt.NDArray[Any], order: list[int], unseen: float) -> Floats:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import cached_file
@@ -36,13 +35,19 @@ class TextBackbone:
     name_or_path : str or Path
         A name on the Hugging Face hub, a folder with ``config.json``, ``model.safetensors`` and
         the tokenizer's files, or a ``.gguf`` file. Code that comes with a model is never run, and
-        weights in pickles are not read.
+        weights in pickles are not read. The model must be a causal one whose logits are its last
+        states times its output embedding (not scaled, as Granite's and Cohere's are) and that
+        reads a text piece by piece with a key/value cache, at the positions that it is told (not
+        Mamba, MPT, or windows shorter than a row): GPT-2, OPT, Llama, Qwen, Gemma, Phi, SmolLM
+        and most others. Another is refused by `fit`.
     lora_rank : int, default=None
         None: all weights are trained. An int: low-rank adapters of this rank beside frozen
         weights, which all copies share (needs ``pip install tabgraa-sklearn[lora]``).
     decimals : int, default=None
-        Decimals that numbers of many values are written with at the most. None: those of the
-        column; floats without a last decimal get six digits of their spread.
+        Decimals that numbers of many values are written with at the most, for the model: what it
+        draws comes back as the column's nearest number, and numbers that are written alike share
+        their likelihood. None: those of the column; floats without a last decimal get six digits
+        of their spread.
     max_values : int, default=256
         Up to so many distinct numbers a column holds nothing but these; of more, any number
         between the smallest and the largest may come.
@@ -180,7 +185,12 @@ def _check_weights(path: str | os.PathLike[str]) -> None:
         "_raise_exceptions_for_connection_errors": False,
     }
     index = cached_file(str(path), "model.safetensors.index.json", **absent)
-    files = json.loads(Path(index).read_text("utf-8"))["weight_map"].values() if index else []
+    try:
+        files = json.loads(Path(index).read_text("utf-8"))["weight_map"].values() if index else []
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"backbone={str(path)!r}: model.safetensors.index.json must name the files of weights."
+        ) from error
     others = sorted({str(file) for file in files if not str(file).endswith(".safetensors")})
     if others:
         raise ValueError(f"backbone={str(path)!r}: weights must be safetensors; got {others[:3]}.")
@@ -201,11 +211,11 @@ def _load(kind: Any, path: str | os.PathLike[str], **settings: Any) -> Any:
         return kind.from_pretrained(source, trust_remote_code=False, **settings)
     except ImportError as error:
         if not _is_gguf(path):
-            raise
+            raise ImportError(f"backbone={str(path)!r} could not be loaded. {error}") from error
         raise ImportError(
             f"backbone={str(path)!r} needs the package gguf: pip install tabgraa-sklearn[text]."
         ) from error
-    except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # whatever damaged files raise in the libraries that read them
         raise ValueError(
             f"backbone={str(path)!r} could not be loaded. Without the hub, pass a folder with "
             "config.json, model.safetensors and the tokenizer's files (as save_pretrained writes "

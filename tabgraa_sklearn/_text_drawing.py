@@ -96,6 +96,7 @@ def _(
     temperature: float = 1.0,
     allowed: dict[int, Any] | None = None,
     candidates: int = 1,
+    corrected: Mask | None = None,
     stratified: bool = False,
 ) -> tuple[Ids, Floats]:
     """Draw the cells of rows that are not known, the known ones being read first."""
@@ -104,17 +105,21 @@ def _(
     codes = np.maximum(token_ids, 0).astype(np.int64)
     own = known_first(known, order)
     # Candidates are needed where the known cells do not come first in the order of sampling.
-    later = (np.diff(known[:, order].astype(np.int8), axis=1) > 0).any(1)
+    later: Mask = np.diff(known[:, order].astype(np.int8), axis=1).max(1, initial=0) > 0
+    if corrected is not None:
+        later = later & corrected
+    if candidates == 1:
+        later = np.zeros_like(later)
     seeds = [seed, *np.random.default_rng([seed, 11]).integers(2**31, size=candidates - 1)]
     uniforms = [row_uniforms(int(one), 0, len(codes), 2 * n_columns + 1) for one in seeds]
-    groups = np.where(known.all(1), -1, 2 * known.sum(1) + (later if candidates > 1 else 0))
+    groups = np.where(known.all(1), -1, 2 * known.sum(1) + later)
     for group in np.unique(groups[groups >= 0]).tolist():
         alike = np.flatnonzero(groups == group)
         for rows in np.split(alike, range(block, len(alike), block)):
             drawn, scores = [], []
             for of_one in uniforms[: candidates if group % 2 else 1]:
                 numbers = of_one[rows]
-                filled, chances = draw_texts(
+                filled, _ = draw_texts(
                     backbone,
                     codes[rows],
                     known[rows],
@@ -130,7 +135,7 @@ def _(
                 noise = -np.log(-np.log(np.clip(numbers[:, -1], 1e-300, 1 - 1e-16)))
                 if group % 2:
                     gain = advantage(backbone, filled, known[rows], own[rows], order, precision)
-                    noise = noise + (gain + np.log(np.maximum(chances, 1e-300))) / temperature
+                    noise = noise + gain / temperature
                 scores.append(noise)
             best = np.argmax(scores, axis=0)
             codes[rows] = np.stack(drawn)[best, np.arange(len(rows))]

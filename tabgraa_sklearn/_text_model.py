@@ -128,7 +128,7 @@ class TextModel(Backbone):
                 f"{self.layout.longest}; {type(self.transformer).__name__} reads {room}."
             )
         window = getattr(self.transformer.config, "sliding_window", None)
-        if window is not None and self.layout.longest > window:
+        if window and self.layout.longest > window:
             raise ValueError(
                 f"backbone must look back as many tokens as a row has at the most, "
                 f"{self.layout.longest}; {type(self.transformer).__name__} looks back {window}."
@@ -139,10 +139,13 @@ class TextModel(Backbone):
         """Raise a ValueError unless the model reads and writes as rows are read and written.
 
         Its logits must be its states times its embedding, and what it reads piece by piece, with a
-        gap between, must be what it reads at once.
+        gap between, must be what it reads at once: tried on a text as long as a row may be.
         """
         self.eval()
-        ids = torch.tensor([[*self.layout.begin, *self.layout.names[0]]], device=self.device)
+        layout = self.layout
+        names = np.resize(np.concatenate(layout.names), max(layout.longest, len(layout.names[0])))
+        ids = torch.tensor([[*layout.begin, *names.tolist()]], device=self.device)
+        ids = ids[:, : max(layout.longest, 2)]
         mask = torch.ones_like(ids)
         tokens = ids[0].unique()
         try:

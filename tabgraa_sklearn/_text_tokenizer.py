@@ -155,14 +155,25 @@ class WrittenNumbers(Codec):
         return values, np.zeros(len(values), dtype=bool)
 
     def log_widths(self, ids: Ids) -> Floats:
-        if self.divisor == 0:
-            width = -self.places * math.log(10.0)
-        else:
-            width = math.log(abs(self.divisor)) if not self.per_day else 0.0
-        if isinstance(self.column.cells, DurationCells):
-            width = 0.0
         is_cell = (ids[:, 0] >= 0) & (ids[:, 0] < self.missing)
+        if self.divisor == 0:
+            width: Any = -self.places * math.log(10.0)
+        else:
+            width = np.log(self._alike(np.where(is_cell, ids[:, 0], 0) + self.low))
         return np.where(is_cell, width, 0.0)
+
+    def _alike(self, units: Ids) -> Floats:
+        """Count the column's numbers that are written alike."""
+        grid = self.column.grid
+        assert grid is not None
+        if self.divisor < 0:
+            return np.full(len(units), float(-self.divisor))
+        first = units * self.divisor - self.divisor // 2 - grid.origin
+        last = (first + self.divisor - 1) // grid.step
+        # What lies beyond the ends is written as they are.
+        top = min(grid.top, np.iinfo(np.int64).max)
+        within = np.clip(last, 0, top) - np.clip(-(-first // grid.step), 0, top) + 1
+        return np.maximum(within, 1).astype(np.float64)
 
 
 class TextTokenizer(TableTokenizer):
@@ -320,7 +331,7 @@ def _listed(codec: Codec, writer: _Writer) -> list[list[int]]:
         # A comma ends most cells: it is part of a value only where it must be.
         texts = [writer.tokens(f" {value}") for value in list(codec.values)]
     if codec.has_missing:
-        texts.append(_word(writer, [text[:1] for text in texts], " "))
+        texts.append(_word(writer, texts, " "))
     return texts
 
 
@@ -335,13 +346,27 @@ def _numbers_as_text(codec: NumberValues) -> list[str]:
     return [str(cell) for cell in cells]
 
 
-def _word(writer: _Writer, barred: list[list[int]], space: str) -> list[int]:
-    """Choose what stands for a missing cell: a word whose first token begins no other cell."""
-    texts = [writer.tokens(f"{space}{word}") for word in _WORDS]
-    for text in texts:
-        if text and text[:1] not in barred:
+def _word(writer: _Writer, cells: list[list[int]], space: str) -> list[int]:
+    """Choose what stands for a missing cell: a word that parts from all cells where they begin.
+
+    Where it is barred, its probability must go to all of them alike. A beginning that all have in
+    common, such as a space, is no difference.
+    """
+    shared = 0
+    while cells and all(len(cell) > shared and cell[shared] == cells[0][shared] for cell in cells):
+        shared += 1
+    shared = min([shared, *(len(cell) - 1 for cell in cells)])
+    nexts = {cell[shared] for cell in cells if len(cell) > shared}
+    for word in _WORDS:
+        text = writer.tokens(f"{space}{word}")
+        common = 0
+        while common < min(shared, len(text)) and text[common] == cells[0][common]:
+            common += 1
+        if len(text) > common and (common < shared or text[common] not in nexts):
             return text
-    return texts[0]
+    special = set(writer.language.all_special_ids)
+    free = (t for t in sorted(writer.vocabulary.values()) if t not in nexts and t not in special)
+    return [*(cells[0][:shared] if cells else []), next(free)]
 
 
 def _distinct(texts: list[list[int]], writer: _Writer) -> list[list[int]]:
