@@ -98,7 +98,7 @@ def known_first(known: npt.NDArray[np.bool_], order: list[int]) -> npt.NDArray[n
 
 def candidates_of(n_columns: int) -> int:
     """Give how many candidates of a row are drawn where it is not probed whether one would do."""
-    return CANDIDATES if n_columns <= _FEW_COLUMNS else 4
+    return CANDIDATES if n_columns <= _FEW_COLUMNS else CANDIDATES // 2
 
 
 def probed(n_rows: int, n_probed: int = _PROBED) -> npt.NDArray[np.int64]:

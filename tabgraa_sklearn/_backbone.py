@@ -108,10 +108,15 @@ class _Vocabulary(nn.Module):
     """Output embeddings of several slots: free token tables plus a smooth function of the order.
 
     The embedding of token v of a slot is ``table[v] + sum_k cos(pi k u_v) * smooth[k]``: tokens
-    that are near each other share what they learn, and each may still differ.
+    that are near each other share what they learn, and each may still differ, unless `smooth_only`
+    says that those with a position may not.
     """
 
-    def __init__(self, positions: list[Tensor], width: int, n_frequencies: int) -> None:
+    free: Tensor | None
+
+    def __init__(
+        self, positions: list[Tensor], width: int, n_frequencies: int, *, smooth_only: bool = False
+    ) -> None:
         super().__init__()
         self.sizes = [len(p) for p in positions]
         self.starts = np.concatenate([[0], np.cumsum(self.sizes)]).tolist()
@@ -122,6 +127,8 @@ class _Vocabulary(nn.Module):
         flat = torch.cat(positions).float()
         basis = _cosines(flat.nan_to_num(), n_frequencies) * flat.isfinite()[:, None]
         self.register_buffer("basis", basis, persistent=False)
+        free = (~flat.isfinite()).float()[:, None] if smooth_only else None
+        self.register_buffer("free", free, persistent=False)
         # Slots of similar size are padded to one size and multiplied in one batched product.
         by_size: dict[int, list[int]] = {}
         for slot, size in enumerate(self.sizes):
@@ -190,7 +197,11 @@ class _Vocabulary(nn.Module):
         """Output embeddings of all tokens, (n_tokens, width)."""
         basis = cast(Tensor, self.basis)
         smooth = [basis[self.slot(i)] @ self.smooth[i] for i in range(len(self.sizes))]
-        return self.table + torch.cat(smooth)
+        return self._own() + torch.cat(smooth)
+
+    def _own(self) -> Tensor:
+        """Give what each token has of its own."""
+        return self.table if self.free is None else self.table * self.free
 
     def log_prob(self, hidden: Tensor, targets: Tensor, extra: list[Tensor | None]) -> Tensor:
         """Log-probability of one token per slot.
@@ -216,7 +227,7 @@ class _Vocabulary(nn.Module):
             states = hidden.index_select(1, index).transpose(0, 1)  # (slots, batch, width)
             # Where a slot has fewer tokens than the widest, some other's stand in, and never win.
             smooth = torch.bmm(basis, self.smooth.index_select(0, index))
-            weights = F.embedding(rows, self.table) + smooth
+            weights = F.embedding(rows, self._own()) + smooth
             logits = torch.bmm(states, weights.to(states.dtype).transpose(1, 2))
             # The bias is added in full precision: it carries the marginal frequencies.
             bias = self.bias.index_select(0, rows.flatten()).view(rows.shape) + absent
@@ -244,6 +255,9 @@ class CompactBackbone(Backbone):
         The architecture; the model built from it has to accept ``inputs_embeds``.
     n_frequencies_in, n_frequencies_out : int
         Cosines of the value's position that enter the input and the output embeddings.
+    smooth_only : bool
+        Whether values with a position have no embeddings beside these: a short table's would be
+        learnt by heart.
     """
 
     # Buffers: where a column's digits stand, and what is known of each first token.
@@ -256,6 +270,7 @@ class CompactBackbone(Backbone):
     ordered: Tensor
     opens: Tensor
     fine_start: Tensor
+    free: Tensor | None
 
     def __init__(
         self,
@@ -264,6 +279,7 @@ class CompactBackbone(Backbone):
         *,
         n_frequencies_in: int = 32,
         n_frequencies_out: int = 16,
+        smooth_only: bool = False,
     ) -> None:
         super().__init__()
         self.layout = layout
@@ -295,6 +311,8 @@ class CompactBackbone(Backbone):
         self.register_buffer("bases", bases.nan_to_num(), persistent=False)
         self.register_buffer("steps", steps, persistent=False)
         self.register_buffer("ordered", bases.isfinite().float(), persistent=False)
+        free = (~bases.isfinite()).float()[:, None] if smooth_only else None
+        self.register_buffer("free", free, persistent=False)
 
         self.begin = nn.Parameter(torch.randn(width) * 0.5)
         self.asked = nn.Parameter(torch.randn(self.n_columns, width) * 0.5)
@@ -312,7 +330,10 @@ class CompactBackbone(Backbone):
         self.fine = nn.Parameter(torch.randn(n_fine, width) * 0.1) if n_fine > 1 else None
         self.input_dropout = PooledDropout(dropout)
         self.vocabulary = _Vocabulary(
-            [torch.from_numpy(layout.positions[d]) for d in layout.first], width, n_frequencies_out
+            [torch.from_numpy(layout.positions[d]) for d in layout.first],
+            width,
+            n_frequencies_out,
+            smooth_only=smooth_only,
         )
         if self.two_digit:
             self.given = nn.Parameter(torch.randn(int(starts[-1]), width) * 0.02)
@@ -322,7 +343,10 @@ class CompactBackbone(Backbone):
             self.level_final = nn.LayerNorm(width)
             second = layout.second[self.two_digit]
             self.level_vocabulary = _Vocabulary(
-                [torch.from_numpy(layout.positions[d]) for d in second], width, n_frequencies_out
+                [torch.from_numpy(layout.positions[d]) for d in second],
+                width,
+                n_frequencies_out,
+                smooth_only=smooth_only,
             )
         # Where a second digit applies, it may still be barred from some tokens (the last group of
         # a column of many categories is shorter); where it does not, it is certain.
@@ -459,7 +483,8 @@ class CompactBackbone(Backbone):
         place = self.bases[index] + self.steps[index] * (levels + 0.5)
         basis = _cosines(place, curve.shape[1]) * self.ordered[index][..., None]
         smooth = torch.bmm(basis.transpose(0, 1), curve).transpose(0, 1)
-        cells = F.embedding(index, self.value) + smooth  # (batch, columns, width)
+        own = self.value if self.free is None else self.value * self.free
+        cells = F.embedding(index, own) + smooth  # (batch, columns, width)
         if self.fine is not None:
             fine = self.fine_start[index]
             cells = cells + F.embedding(fine + levels * (fine > 0), self.fine)

@@ -181,16 +181,21 @@ class _CompactRecipe:
 
     def model(self, layout: TokenLayout, n_rows: int) -> CompactBackbone:
         """Make the model, whose size follows the table unless it was given."""
+        sizes = self.sizes(n_rows, layout.n_columns)
+        embeddings: dict[str, Any] = {
+            "smooth_only": sizes.smooth_only,
+            "n_frequencies_in": sizes.n_frequencies_in,
+            "n_frequencies_out": sizes.n_frequencies_out,
+        }
         if self.config is not None:
-            model = CompactBackbone(layout, copy.deepcopy(self.config))
+            model = CompactBackbone(layout, copy.deepcopy(self.config), **embeddings)
             model.check_causal()
             return model
-        sizes = self.sizes(n_rows, layout.n_columns)
         dropout = sizes.dropout if self.dropout is None else self.dropout
         config = compact_config(
             layout.n_columns, width=sizes.width, n_layers=sizes.n_layers, dropout=dropout
         )
-        return CompactBackbone(layout, config)
+        return CompactBackbone(layout, config, **embeddings)
 
     def sizes(self, n_rows: int, n_columns: int) -> Sizes:
         return default_sizes(n_rows, n_columns)

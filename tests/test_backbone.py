@@ -477,6 +477,25 @@ def test_attention_of_texts_keeps_dropout():
     assert not torch.allclose(mixed.float(), torch.ones(()))
 
 
+def test_values_with_an_order_have_nothing_of_their_own_where_only_smooth_embeddings_are():
+    config = compact_config(4, width=32, n_layers=1, dropout=0.0)
+    ids = torch.tensor([[0, 1, 1, 1, 1, 1], [1, 2, 0, 2, 0, 2]])
+    for smooth_only in (True, False):
+        model = CompactBackbone(hand_layout(), config, smooth_only=smooth_only).eval()
+        before = model(ids)
+        ordered = model.ordered.bool()
+        with torch.no_grad():
+            model.value[ordered] += torch.randn(int(ordered.sum()), 32)
+            placed = model.vocabulary.basis.any(1)
+            model.vocabulary.table[placed] += torch.randn(int(placed.sum()), 32)
+        assert torch.equal(before, model(ids)) == smooth_only
+    model = CompactBackbone(hand_layout(), config, smooth_only=True).eval()
+    before = model(ids)
+    with torch.no_grad():
+        model.value[~model.ordered.bool()] += torch.randn(32)
+    assert not torch.equal(before, model(ids))  # categories, and what is missing, keep theirs
+
+
 def test_dropout_keeps_its_share_and_the_mean():
     dropout = PooledDropout(0.3).train()
     inputs = torch.full((500, 400), 2.0)

@@ -16,6 +16,7 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -765,6 +766,16 @@ def test_on_a_gpu(tmp_path, table, tiny):
 
 
 # -- small and odd tables ----------------------------------------------------------------------
+
+
+def test_few_rows_are_enough_to_learn_how_numbers_depend_on_each_other():
+    table = load_wine(as_frame=True).frame  # 178 rows, 13 columns of floats
+    rows = TabGRAASynthesizer(n_rounds=0, random_state=0).fit(table).sample(1000, random_state=0)
+    real, drawn = (part.corr().to_numpy() for part in (table, rows))
+    pairs = np.triu_indices(len(real), 1)
+    assert np.abs(real[pairs]).mean() > 0.3
+    assert np.abs(real - drawn)[pairs].mean() < 0.15
+
 
 ODD_TABLES = {
     "two rows": pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}),
