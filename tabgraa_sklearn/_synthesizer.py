@@ -431,8 +431,8 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
             What holds for the rows. A dict gives columns a value; a list or set of values, of
             which None allows missing cells; a range, as a tuple (low, high) whose ends belong to
             it, None being open; or shares, a dict of {value: share}, as in ``{"income": {"<=50K":
-            0.5, ">50K": 0.5}}``, relative to their sum. A DataFrame gives one row for each of its rows: cells that are
-            there are kept, missing ones and other columns are drawn.
+            0.5, ">50K": 0.5}}``, relative to their sum. A DataFrame gives one row for each of its
+            rows: cells that are there are kept, missing ones and other columns are drawn.
         constraints : list of Constraint, default=None
             What every row must meet, from :mod:`tabgraa_sklearn.constraints`: only combinations
             that were seen, an inequality of two columns, or any predicate.
