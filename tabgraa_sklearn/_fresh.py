@@ -259,8 +259,12 @@ def _alphabets(sample: pd.Series, n_values: float) -> tuple[str, ...]:
             break
         if len(alphabets[place]) > 1 or alphabets[place] in _DIGITS:
             alphabets[place] = _whole_class(alphabets[place])
-    while room() < np.log(100.0) + np.log(n_values + 10):  # ... and enough to be fresh at all
-        alphabets.append(_DIGITS)
+    # ... and enough to be fresh at all: by digits behind the last one, or what else varies.
+    digits = [place for place, each in enumerate(alphabets) if set(each) <= set(_DIGITS)]
+    varying = [place for place, each in enumerate(alphabets) if len(each) > 1]
+    end = max(digits or varying or [width - 1]) + 1
+    while room() < np.log(100.0) + np.log(n_values + 10):
+        alphabets.insert(end, _DIGITS)
     return tuple(alphabets)
 
 

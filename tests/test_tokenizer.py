@@ -557,6 +557,16 @@ def identifiers():
             ),
             r"[a-z]{8}\d{1,3}@x\.org",
         ),
+        "numbered mail": (
+            pd.Series([f"user{i}@mail.com" for i in rng.permutation(9 * N_IDS)[:N_IDS]]),
+            r"user\d+@mail\.com",
+        ),
+        "short words": (
+            pd.Series(
+                [f"{a}{b}@x.org" for a in "abcdefghijklmnopqrst" for b in "efghijklmnopqrstuvwx"]
+            ),
+            r"[a-z]{2}\d+@x\.org",
+        ),
         "missing": (pd.Series([*plain, None, None], dtype="string[python]"), r"ID-\d{6}"),
         "bytes": (pd.Series([cell.encode() for cell in plain]), None),
         "counter": (pd.Series(range(1000, 1000 + 3 * N_IDS, 3)), None),
