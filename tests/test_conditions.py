@@ -242,6 +242,22 @@ def test_orders_that_agree_need_no_candidates():
     assert _agreement.orders_disagree(one_of_each, 30)
 
 
+def test_rows_are_probed_by_what_they_know():
+    known = np.zeros((60, 3), dtype=bool)
+    known[0::3, 0] = True  # the first in order
+    known[1::3, 1] = True
+    known[2::3, 2] = True
+    groups = _agreement.probed_groups(known, [0, 1, 2])
+    assert [rows.tolist() for rows, _ in groups] == [[*range(2, 60, 3)], [*range(1, 60, 3)]]
+    for rows, probed in groups:
+        assert set(probed) <= set(rows)
+        assert len(probed) == 8 * _agreement.CANDIDATES and len(set(probed)) == 8
+    assert _agreement.probed_groups(known[0::3], [0, 1, 2]) == []
+    random = np.random.default_rng(0).random((500, 12)) < 0.5  # more patterns than are probed
+    ((rows, probed),) = _agreement.probed_groups(random, list(range(12)))
+    assert len(set(probed)) == 16 and set(probed) <= set(rows)
+
+
 def test_rows_of_which_nothing_is_given_are_rows(model):
     assert len(model.sample(conditions=pd.DataFrame(index=range(5)))) == 5
 

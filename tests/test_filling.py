@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import make_table, make_tiny
 
-from tabgraa_sklearn import _filling
+from tabgraa_sklearn import TabGRAASynthesizer, _filling
 from tabgraa_sklearn._conditions import given_tokens, tokens_of_values
 from tabgraa_sklearn._filling import fill_tokens
 
@@ -122,3 +122,19 @@ def test_a_prediction_does_not_depend_on_the_rows_beside_it(fitted):
         pd.testing.assert_frame_equal(
             fitted.predict_proba(rows.iloc[50:53], target), whole.iloc[50:53], check_exact=True
         )
+
+
+def test_that_a_cell_is_missing_has_no_say_whatever_is_given():
+    """`b` is mostly missing where `a` is u; on `other`, last in order, nothing depends."""
+    random = np.random.default_rng(0)
+    a = random.choice(["u", "v"], 1000)
+    b = np.where((a == "u") & (random.random(1000) < 0.9), None, random.choice(list("xyzw"), 1000))
+    other = random.choice(list("0123456789"), 1000)
+    table = pd.DataFrame({"a": a, "b": b, "other": other})
+    model = TabGRAASynthesizer(n_rounds=0, random_state=0).fit(table)
+    assert model.column_order_[0] == 0 and model.column_order_[-1] == 2
+    nothing = pd.DataFrame({name: [None] * 1500 for name in table})
+    for asked in (nothing, nothing.assign(other="3")):
+        filled = model.impute(asked, random_state=0)
+        # Of rows that have `b`, one in eleven has u.
+        assert (filled["a"] == "u").mean() == pytest.approx((a == "u").mean(), abs=0.12)

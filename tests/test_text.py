@@ -282,6 +282,33 @@ def test_decimals_round_what_is_written():
     assert (back.iloc[1:-1].round(1) - back.iloc[1:-1]).abs().median() < 1e-9
 
 
+def test_numbers_that_are_written_alike_share_their_likelihood():
+    whole = pd.DataFrame({"x": np.arange(40) / 4})
+    for decimals, alike in ((None, 1.0), (1, 1.0), (0, 4.0)):
+        tokenizer = texts_of(whole, max_values=20, decimals=decimals)
+        widths = np.exp(tokenizer.codecs_[0].log_widths(tokenizer.encode(whole)))
+        assert widths.max() == pytest.approx(alike)
+        ids, counts = np.unique(tokenizer.encode(whole), return_counts=True)
+        assert sorted(set(widths)) == pytest.approx(sorted(set(counts)))
+        assert len(ids) == pytest.approx((1.0 / widths).sum())
+
+
+def alike_at_first(text, other):
+    pairs = zip(text, other, strict=False)
+    return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+
+def test_the_word_for_a_missing_cell_parts_from_all_others_where_they_begin():
+    for values in (["main", "north"], ["main"], ["missing", "none", "unknown", "empty", "nothing"]):
+        table = pd.DataFrame({"x": [*values, None] * 20})
+        trie = texts_of(table).layout().automata[0]
+        texts, _, _, _ = trie.choices(np.arange(len(values) + 1))
+        texts = [trie.tokens[text[text >= 0]].tolist() for text in texts]
+        *others, missing = texts
+        of_all = min(alike_at_first(others[0], other) for other in others)
+        assert max(alike_at_first(missing, other) for other in others) <= of_all
+
+
 def small_table(n_rows=200, seed=0):
     random = np.random.default_rng(seed)
     group = random.integers(0, 2, n_rows)
