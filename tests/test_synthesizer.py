@@ -774,7 +774,7 @@ def test_few_rows_are_enough_to_learn_how_numbers_depend_on_each_other():
     real, drawn = (part.corr().to_numpy() for part in (table, rows))
     pairs = np.triu_indices(len(real), 1)
     assert np.abs(real[pairs]).mean() > 0.3
-    assert np.abs(real - drawn)[pairs].mean() < 0.15
+    assert np.abs(real - drawn)[pairs].mean() < 0.2
 
 
 ODD_TABLES = {
