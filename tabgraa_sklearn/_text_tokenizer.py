@@ -355,7 +355,7 @@ def _word(writer: _Writer, cells: list[list[int]], space: str) -> list[int]:
     shared = 0
     while cells and all(len(cell) > shared and cell[shared] == cells[0][shared] for cell in cells):
         shared += 1
-    shared = min([shared, *(len(cell) - 1 for cell in cells)])
+    shared = max(min([shared, *(len(cell) - 1 for cell in cells)]), 0)
     nexts = {cell[shared] for cell in cells if len(cell) > shared}
     for word in _WORDS:
         text = writer.tokens(f"{space}{word}")
