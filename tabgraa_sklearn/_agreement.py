@@ -25,8 +25,10 @@ __all__ = [
     "advantage",
     "candidates_of",
     "known_first",
+    "known_later",
     "log_quotient",
     "orders_disagree",
+    "patterns_of",
     "probed",
     "probed_groups",
 ]
@@ -96,6 +98,32 @@ def known_first(known: npt.NDArray[np.bool_], order: list[int]) -> npt.NDArray[n
     return np.argsort(rank, axis=1)
 
 
+def known_later(known: npt.NDArray[np.bool_], order: list[int]) -> npt.NDArray[np.bool_]:
+    """Say of each row whether a known cell comes behind an unknown one in the order of sampling."""
+    later = known[:, order[1:]] & ~known[:, order[:-1]]
+    return np.asarray(later.any(1))
+
+
+def patterns_of(known: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Group rows that know the same cells.
+
+    Returns
+    -------
+    first : ndarray of shape (n_patterns,)
+        A row of each pattern.
+    group : ndarray of shape (n_rows,)
+        Which of the patterns each row has.
+    counts : ndarray of shape (n_patterns,)
+    """
+    # One number for each pattern, eight columns to a byte.
+    packed = np.ascontiguousarray(np.packbits(known, axis=1))
+    rows = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
+    _, first, group, counts = np.unique(
+        rows, return_index=True, return_inverse=True, return_counts=True
+    )
+    return first, group.ravel(), counts
+
+
 def candidates_of(n_columns: int) -> int:
     """Give how many candidates of a row are drawn where it is not probed whether one would do."""
     return CANDIDATES if n_columns <= _FEW_COLUMNS else CANDIDATES // 2
@@ -120,14 +148,14 @@ def probed_groups(known: npt.NDArray[np.bool_], order: list[int]) -> list[tuple[
     list of (rows, probed) : ndarrays of int
         The rows of each group, and some of them as by :func:`probed`.
     """
-    later = np.flatnonzero((np.diff(known[:, order].astype(np.int8), axis=1) > 0).any(1))
+    later = np.flatnonzero(known_later(known, order))
     if len(later) == 0:
         return []
-    patterns, group = np.unique(known[later], axis=0, return_inverse=True)
-    if len(patterns) > _PROBED:
+    first, group, _ = patterns_of(known[later])
+    if len(first) > _PROBED:
         return [(later, later[probed(len(later))])]
-    groups = [later[group.ravel() == number] for number in range(len(patterns))]
-    return [(rows, rows[probed(len(rows), _PROBED // len(patterns))]) for rows in groups]
+    groups = [later[group == number] for number in range(len(first))]
+    return [(rows, rows[probed(len(rows), _PROBED // len(first))]) for rows in groups]
 
 
 def orders_disagree(nats: Floats, n_columns: int) -> bool:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ._agreement import log_quotient
+from ._agreement import known_later, log_quotient, patterns_of
 from ._attention import CellCache
 from ._backbone import CompactBackbone
 from ._drawing import OutputTables, Wanted, draw_cell, draw_rows
@@ -92,12 +92,13 @@ def fill_tokens(
         seeds = [seed, *np.random.default_rng([seed, 11]).integers(2**31, size=candidates - 1)]
         for start in range(0, n_rows, drawing.block):
             part = slice(start, min(start + drawing.block, n_rows))
-            numbers = [row_uniforms(int(one), part.start, part.stop, width + 1) for one in seeds]
-            places[part] = numbers[0][:, n_digits:width]
-            chosen = np.full(len(known[part]), candidates > 1)
+            more = known_later(known[part], order) & (candidates > 1)
             if corrected is not None:
-                chosen &= corrected[part]
-            for rows, several in _groups(known[part], order, chosen):
+                more &= corrected[part]
+            used = seeds if more.any() else seeds[:1]
+            numbers = [row_uniforms(int(one), part.start, part.stop, width + 1) for one in used]
+            places[part] = numbers[0][:, n_digits:width]
+            for rows, several in _groups(known[part], more):
                 own = [each[rows] for each in numbers[: candidates if several else 1]]
                 rows = rows + start
                 filled[rows] = filler.fill(filled[rows], known[rows], own)
@@ -105,27 +106,19 @@ def fill_tokens(
 
 
 def _groups(
-    known: npt.NDArray[np.bool_], order: list[int], corrected: npt.NDArray[np.bool_]
+    known: npt.NDArray[np.bool_], more: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[npt.NDArray[np.int64], bool]]:
     """Group rows that are not complete: by what they know where many do, else by how much.
 
-    Also tells of each group whether several candidates are to be drawn.
+    Also tells of each group whether several candidates are to be drawn, as `more` says of rows.
     """
-    # One number for each pattern, eight columns to a byte.
-    packed = np.ascontiguousarray(np.packbits(known, axis=1))
-    rows = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
-    _, first, group, counts = np.unique(
-        rows, return_index=True, return_inverse=True, return_counts=True
-    )
-    patterns = known[first]
-    sizes = patterns.sum(1)
-    later = np.diff(patterns[:, order].astype(np.int8), axis=1) > 0
-    several = corrected[first] & later.any(1)  # where the known cells do not come first
+    first, group, counts = patterns_of(known)
+    sizes, several = known[first].sum(1), more[first]
     many = (counts >= _MANY) & ~several
     # Behind all numbers of cells, a number for each pattern of many rows.
-    label = np.where(many, known.shape[1] + 1 + np.arange(len(patterns)), sizes)
+    label = np.where(many, known.shape[1] + 1 + np.arange(len(first)), sizes)
     label = np.where(sizes == known.shape[1], -1, 2 * label + several)
-    own = label[group.ravel()]
+    own = label[group]
     for number in np.unique(own[own >= 0]):
         yield np.flatnonzero(own == number), bool(number % 2)
 

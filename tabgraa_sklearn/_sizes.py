@@ -34,9 +34,8 @@ def default_sizes(n_rows: int, n_columns: int) -> Sizes:
     table is seen many times, a very large one a few times. The learning rate is higher where
     there is more to learn from. A wider model is a little better from 10,000 rows on, and takes
     over half as long again: it is for tables of which a fit takes a minute or two. The values of a
-    short table share smooth embeddings, with few frequencies, and have none of their own: of 178
-    rows of wine the likelihood stayed that of independent columns, for each value was learnt by
-    heart.
+    short table share smooth embeddings, with few frequencies, and have none of their own: each
+    would be learnt by heart before anything of how columns depend (``benchmarks/small.py``).
     """
     short = n_rows < _SHORT
     power = round(math.log2(max(n_rows / 80, 1)))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ._agreement import advantage, known_first
+from ._agreement import advantage, known_first, known_later
 from ._attention import CellCache
 from ._automata import STATE, Automaton
 from ._conditions import given_tokens
@@ -105,14 +105,13 @@ def _(
     codes = np.maximum(token_ids, 0).astype(np.int64)
     own = known_first(known, order)
     # Candidates are needed where the known cells do not come first in the order of sampling.
-    later: Mask = np.diff(known[:, order].astype(np.int8), axis=1).max(1, initial=0) > 0
+    more = known_later(known, order) & (candidates > 1)
     if corrected is not None:
-        later = later & corrected
-    if candidates == 1:
-        later = np.zeros_like(later)
+        more &= corrected
     seeds = [seed, *np.random.default_rng([seed, 11]).integers(2**31, size=candidates - 1)]
-    uniforms = [row_uniforms(int(one), 0, len(codes), 2 * n_columns + 1) for one in seeds]
-    groups = np.where(known.all(1), -1, 2 * known.sum(1) + later)
+    used = seeds if more.any() else seeds[:1]
+    uniforms = [row_uniforms(int(one), 0, len(codes), 2 * n_columns + 1) for one in used]
+    groups = np.where(known.all(1), -1, 2 * known.sum(1) + more)
     for group in np.unique(groups[groups >= 0]).tolist():
         alike = np.flatnonzero(groups == group)
         for rows in np.split(alike, range(block, len(alike), block)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import sys
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -352,21 +354,19 @@ def _word(writer: _Writer, cells: list[list[int]], space: str) -> list[int]:
     Where it is barred, its probability must go to all of them alike. A beginning that all have in
     common, such as a space, is no difference.
     """
-    shared = 0
-    while cells and all(len(cell) > shared and cell[shared] == cells[0][shared] for cell in cells):
-        shared += 1
-    shared = max(min([shared, *(len(cell) - 1 for cell in cells)]), 0)
-    nexts = {cell[shared] for cell in cells if len(cell) > shared}
-    for word in _WORDS:
-        text = writer.tokens(f"{space}{word}")
-        common = 0
-        while common < min(shared, len(text)) and text[common] == cells[0][common]:
-            common += 1
-        if len(text) > common and (common < shared or text[common] not in nexts):
+    shared = min((_alike_at_first(cells[0], cell) for cell in cells[1:]), default=sys.maxsize)
+    free = sorted(set(writer.vocabulary.values()) - set(writer.language.all_special_ids))
+    words = (writer.tokens(f"{space}{word}") for word in _WORDS)
+    for text in itertools.chain(words, ([*cells[0][:shared], token] for token in free)):
+        if text and max((_alike_at_first(text, cell) for cell in cells), default=0) <= shared:
             return text
-    special = set(writer.language.all_special_ids)
-    free = (t for t in sorted(writer.vocabulary.values()) if t not in nexts and t not in special)
-    return [*(cells[0][:shared] if cells else []), next(free)]
+    raise ValueError("backbone must have a tokenizer with a token that no cell begins with.")
+
+
+def _alike_at_first(text: list[int], other: list[int]) -> int:
+    """Count the tokens that two texts begin with alike."""
+    pairs = zip(text, other, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(text), len(other)))
 
 
 def _distinct(texts: list[list[int]], writer: _Writer) -> list[list[int]]:

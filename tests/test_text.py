@@ -3,6 +3,7 @@ import datetime as dt
 import itertools
 import json
 import pickle
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -597,6 +598,10 @@ def test_predictions_do_not_depend_on_what_the_rows_beside_lack(gpt2):
             vocab_size=257, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
             num_key_value_heads=1, intermediate_size=64, sliding_window=8,
         ),
+        transformers.GPTNeoConfig(
+            vocab_size=257, hidden_size=32, num_layers=2, num_heads=2, window_size=12,
+            attention_types=[[["local"], 2]],
+        ),
         transformers.GraniteConfig(
             vocab_size=257, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
             num_key_value_heads=1, intermediate_size=64, logits_scaling=8.0,
@@ -607,7 +612,8 @@ def test_predictions_do_not_depend_on_what_the_rows_beside_lack(gpt2):
             num_local_experts=1, attention_chunk_size=16, pad_token_id=0,
         ),
     ],
-    ids=["no cache", "positions of its own", "a short window", "scaled logits", "other states"],
+    ids=["no cache", "positions of its own", "a short window", "a window of slots",
+         "scaled logits", "other states"],
 )  # fmt: skip
 def test_models_that_read_or_write_otherwise_are_refused(tmp_path, config):
     config.bos_token_id = config.eos_token_id = 256
@@ -619,6 +625,49 @@ def test_models_that_read_or_write_otherwise_are_refused(tmp_path, config):
     byte_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"backbone must (be a causal|look back)"):
         TabGRAASynthesizer(backbone=str(tmp_path), max_epochs=1, n_rounds=0).fit(small_table(40))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        transformers.Qwen2MoeConfig(
+            vocab_size=257, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, intermediate_size=64, moe_intermediate_size=32,
+            shared_expert_intermediate_size=32, num_experts=2, num_experts_per_tok=1,
+        ),
+        transformers.XGLMConfig(
+            vocab_size=257, d_model=32, num_layers=2, attention_heads=2, ffn_dim=64,
+        ),
+    ],
+    ids=["experts, and a window of 0 that is off", "constants of single precision"],
+)  # fmt: skip
+def test_models_of_single_precision_have_likelihoods(tmp_path, config):
+    config.bos_token_id = config.eos_token_id = 256
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    table = small_table(40)[["g", "b"]]
+    model = make_text(str(tmp_path)).fit(table)
+    every = pd.DataFrame(itertools.product(["no", "north"], [True, False]), columns=["g", "b"])
+    assert np.exp(model.score_samples(every)).sum() == pytest.approx(1.0, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.json", "[]"),
+        ("config.json", '{"model_type": "gpt2", "n_head": 0}'),
+        ("config.json", '{"model_type": "gpt2", "n_head": "a"}'),
+        ("tokenizer_config.json", "[]"),
+        ("model.safetensors.index.json", "{}"),
+        ("model.safetensors.index.json", "no JSON"),
+    ],
+)
+def test_damaged_folders_are_refused_by_name(tmp_path, file, text):
+    folder = make_folder(tmp_path, "gpt2")
+    (tmp_path / file).write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=re.escape(f"backbone={folder!r}")):
+        make_text(folder).fit(small_table(40))
 
 
 def test_text_without_an_encoding_is_refused_by_name(gpt2):
