@@ -23,7 +23,7 @@ from ._protocols import Backbone, Tokenizer
 from ._sizes import Sizes, default_sizes
 from ._text_backbone import TextBackbone, TextRecipe
 from ._tokenizer import TableTokenizer
-from ._training import Trainer, TrainingResult, mixed_order_loss, nats_per_row
+from ._training import Trainer, TrainingResult, mixed_order_loss, nats_per_row, weighted_mean
 
 __all__ = ["Interrupted", "Supervised", "SupervisedSettings", "fit_supervised", "made_with"]
 
@@ -252,11 +252,15 @@ def _match_marginals(
     state = copy.deepcopy(model.state_dict())
     enough = len(held_out[0]) >= 200
     fixed = torch.from_numpy(order).to(trainer.device)
+
+    def nats() -> float:
+        return weighted_mean(trainer.measure(model, held_out)[0], held_out[1])
+
     try:
-        before = trainer.measure(model, held_out)[0] if enough else 0.0
+        before = nats() if enough else 0.0
         with autocast(trainer.device, trainer.precision):
             model.match_marginals(train[0][:_MATCHED_ROWS], train[1][:_MATCHED_ROWS], fixed)
-        harmed = enough and trainer.measure(model, held_out)[0] > 1.001 * before
+        harmed = enough and nats() > 1.001 * before
     except KeyboardInterrupt:
         harmed = True
     if harmed:

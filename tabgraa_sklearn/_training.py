@@ -22,6 +22,7 @@ from ._sizes import rows_per_pass
 __all__ = ["Trainer", "TrainingResult", "mixed_order_loss", "nats_per_row"]
 
 Loss = Callable[[Any, Tensor, Tensor], Tensor]
+Measure = Callable[[Any, Tensor], Tensor]
 
 
 def random_orders(n_rows: int, n_columns: int, device: torch.device) -> Tensor:
@@ -49,13 +50,13 @@ def mixed_order_loss(order: Tensor, random_order_share: float) -> Loss:
     return loss
 
 
-def nats_per_row(order: Tensor | None) -> Loss:
-    """Negative log-likelihood per row, the mean over the rows.
+def nats_per_row(order: Tensor | None) -> Measure:
+    """Negative log-likelihood of each row.
 
     In one fixed order; None: each row in a random one, the same at every call.
     """
 
-    def loss(model: Backbone, token_ids: Tensor, weights: Tensor) -> Tensor:
+    def nats(model: Backbone, token_ids: Tensor) -> Tensor:
         if order is None:
             # Drawn on the CPU: the same orders on every device.
             generator = torch.Generator().manual_seed(0)
@@ -63,10 +64,9 @@ def nats_per_row(order: Tensor | None) -> Loss:
             orders = keys.argsort(1).to(token_ids.device)
         else:
             orders = order[None]
-        nats = -model(token_ids, orders).sum(1)
-        return (nats * weights).sum() / weights.sum()
+        return -model(token_ids, orders).sum(1)
 
-    return loss
+    return nats
 
 
 @contextmanager
@@ -104,6 +104,22 @@ def _go_on_from(
             }
 
 
+def weighted_mean(values: Tensor, weights: Tensor) -> float:
+    """Mean over rows by their weights; infinite where these are 0 in single precision."""
+    total = float(weights.double().sum())
+    return float(values @ weights.double()) / total if total > 0.0 else math.inf
+
+
+def _is_better(values: Tensor, others: Tensor, weights: Tensor, tolerance: float) -> bool:
+    """Whether rows have less of something, or not more by so many standard errors."""
+    mean, other = weighted_mean(values, weights), weighted_mean(others, weights)
+    if mean < other or not tolerance:
+        return mean < other
+    difference = values - others
+    error = (weights * (difference - (mean - other))).norm() / weights.sum()
+    return mean - other <= tolerance * float(error)
+
+
 @dataclass
 class TrainingResult:
     """What a training run leaves behind.
@@ -138,9 +154,11 @@ class Trainer:
     loss : callable
         ``loss(model, token_ids, weights)`` gives the scalar to minimise.
     validation : dict of {name: (weight, callable)}
-        What is measured on held-out rows after every epoch, by ``callable(model, token_ids,
-        weights)``, and stored in the history under its name. The epoch with the least weighted
-        sum is kept.
+        What is measured of each held-out row after every epoch, by ``callable(model,
+        token_ids)``; the mean over the rows is stored in the history under its name. The epoch
+        with the least weighted sum is kept. One in which the learning rate still rises gives way
+        to later ones unless it is better by a standard error: of a few rows it is often the best
+        by chance, for what knows nothing yet is never far off.
     device, precision
         Where and in what precision the matrix products run.
     max_epochs, batch_size, learning_rate, n_iter_no_change
@@ -167,7 +185,7 @@ class Trainer:
     """
 
     loss: Loss
-    validation: dict[str, tuple[float, Loss]]
+    validation: dict[str, tuple[float, Measure]]
     device: torch.device
     precision: torch.dtype
     max_epochs: int
@@ -227,17 +245,20 @@ class Trainer:
         average.requires_grad_(False)
         result = TrainingResult()
         best: dict[str, Tensor] | None = None
-        best_nats = math.inf
+        best_nats = torch.full((len(validation[0]),), math.inf, dtype=torch.float64)
+        warm = self._warmup()
         self._step = 0
         start = time.perf_counter()
         try:
             for epoch in range(1, self.max_epochs + 1):
                 entry = self._epoch(policy, model, average, optimizer, accelerator, train)
-                nats, measured = self.measure(average, validation)
+                nats, measured = self.measure(average, validation)  # of each row
                 entry = {"stage": "supervised", "epoch": epoch, **entry, **measured}
                 entry["elapsed_seconds"] = time.perf_counter() - start
                 result.history.append(entry)
-                if nats < best_nats:
+                risen = result.best_epoch * steps_per_epoch >= warm
+                tolerance = 0.0 if risen else 1.0
+                if not measured or _is_better(nats, best_nats, validation[1], tolerance):
                     best_nats, result.best_epoch = nats, epoch
                     best = copy.deepcopy(average.state_dict())
                 self._report(entry, result.best_epoch)
@@ -322,9 +343,13 @@ class Trainer:
             yield token_ids[index].long(), weights[index]
 
     def _learning_rate(self) -> float:
-        warm = min(1.0, (self._step + 1) / min(self.warmup_steps, self._total_steps / 4 + 1))
+        warm = min(1.0, (self._step + 1) / self._warmup())
         left = (self._total_steps - self._step) / (self._total_steps * self.decay_share)
         return self.learning_rate * warm * (0.1 + 0.9 * min(1.0, left))
+
+    def _warmup(self) -> float:
+        """Steps in which the learning rate rises."""
+        return min(self.warmup_steps, self._total_steps / 4 + 1)
 
     @torch.no_grad()
     def _average(self, average: Backbone, model: Backbone) -> None:
@@ -337,30 +362,35 @@ class Trainer:
 
     def measure(
         self, model: Backbone, validation: tuple[Tensor, Tensor]
-    ) -> tuple[float, dict[str, float]]:
-        """Judge a model by held-out rows: the weighted sum to minimise, and its parts by name."""
-        parts = {
-            name: self._validate(model, validation, loss)
-            for name, (_, loss) in self.validation.items()
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Judge a model by held-out rows.
+
+        Returns
+        -------
+        weighted : Tensor of shape (n_rows,), float64
+            The weighted sum of what is measured, to minimise.
+        means : dict of {name: float}
+            Of what is measured, over the rows by their weights.
+        """
+        rows = {
+            name: self._validate(model, validation[0], m)
+            for name, (_, m) in self.validation.items()
         }
-        return sum(weight * parts[name] for name, (weight, _) in self.validation.items()), parts
+        weighted = torch.zeros(len(validation[0]), dtype=torch.float64)
+        for name, (weight, _) in self.validation.items():
+            weighted += weight * rows[name]
+        return weighted, {name: weighted_mean(part, validation[1]) for name, part in rows.items()}
 
     @torch.no_grad()
-    def _validate(self, model: Backbone, validation: tuple[Tensor, Tensor], loss: Loss) -> float:
-        """Nats per row on held-out rows."""
+    def _validate(self, model: Backbone, token_ids: Tensor, measure: Measure) -> Tensor:
+        """Nats of each held-out row, (n_rows,), float64 on the CPU."""
         model.eval()
-        total, weight = 0.0, 0.0
-        rows = rows_per_pass(model.n_columns)
-        parts = zip(*(part.split(rows) for part in validation), strict=True)
         with autocast(self.device, self.precision):
-            for token_ids, weights in parts:
-                share = float(weights.sum())
-                if share == 0.0:  # weights that are 0 in single precision
-                    continue
-                nats = loss(model, token_ids.to(self.device, torch.long), weights.to(self.device))
-                total += float(nats) * share
-                weight += share
-        return total / weight if weight > 0.0 else math.inf
+            parts = [
+                measure(model, rows.to(self.device, torch.long)).double().cpu()
+                for rows in token_ids.split(rows_per_pass(model.n_columns))
+            ]
+        return torch.cat(parts)
 
     def _report(self, entry: dict[str, Any], best_epoch: int) -> None:
         if not self.verbose:

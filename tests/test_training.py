@@ -78,6 +78,10 @@ def state_of(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
+def of_each(rows, value):
+    return torch.full((len(rows),), value, dtype=torch.float64)
+
+
 def assert_equal_states(one, other):
     assert one.keys() == other.keys()
     for name in one:
@@ -97,30 +101,26 @@ def test_loss_in_the_fixed_order_is_the_weighted_mean_over_rows_and_cells():
     )
 
 
-def test_nats_per_row_is_the_weighted_mean_over_rows():
-    model, rows, weights = make_model(), make_rows(7), torch.arange(7.0)
+def test_nats_per_row_are_those_of_each_row():
+    model, rows = make_model(), make_rows(7)
     nats = [-float(model(row[None], ORDER[None]).detach().sum()) for row in rows]
-    expected = np.average(nats, weights=weights)
-    assert float(nats_per_row(ORDER)(model, rows, weights).detach()) == pytest.approx(
-        expected, rel=1e-5
-    )
+    assert nats_per_row(ORDER)(model, rows).tolist() == pytest.approx(nats, rel=1e-5)
 
 
 def test_nats_in_random_orders_are_the_same_at_every_call():
-    rows, weights = make_rows(600), torch.rand(600) + 0.1
-    orders = []
+    rows, orders = make_rows(600), []
 
     def spy(token_ids, order):
         orders.append(order)
         return order * torch.tensor([1.0, 10.0, 100.0])
 
     spy.n_columns = 3
-    nats = [float(nats_per_row(None)(spy, rows, weights)) for _ in range(2)]
+    nats = [nats_per_row(None)(spy, rows).tolist() for _ in range(2)]
     assert torch.equal(*orders)
     counts = np.unique(orders[0].numpy(), axis=0, return_counts=True)[1]
     assert len(counts) == 6 and counts.min() > 70  # a hundred of each of the six orders
     sums = (orders[0] * torch.tensor([1.0, 10.0, 100.0])).sum(1).numpy()
-    assert nats[0] == nats[1] == pytest.approx(-np.average(sums, weights=weights), rel=1e-5)
+    assert nats[0] == nats[1] == pytest.approx((-sums).tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -203,13 +203,14 @@ def test_the_best_epoch_is_restored_and_the_loop_stops_without_improvement(monke
     scripted = iter([3.0, 2.0, 2.5, 2.0, 2.1, 1.0])
     averages = []
 
-    def validate(self, model, validation, loss):
+    def validate(self, model, token_ids, measure):
         averages.append(state_of(model))
-        return next(scripted)
+        return of_each(token_ids, next(scripted))
 
     monkeypatch.setattr(Trainer, "_validate", validate)
     model = make_model()
-    result = make_trainer(max_epochs=6, n_iter_no_change=3).run(model, *parts())
+    trainer = make_trainer(max_epochs=6, n_iter_no_change=3, warmup_steps=7)
+    result = trainer.run(model, *parts())
     assert result.stop_reason == "no improvement"
     assert result.best_epoch == 2
     assert [entry["validation_nats"] for entry in result.history] == [3.0, 2.0, 2.5, 2.0, 2.1]
@@ -219,23 +220,28 @@ def test_the_best_epoch_is_restored_and_the_loop_stops_without_improvement(monke
 
 @pytest.mark.parametrize(("patience_steps", "n_epochs"), [(7, 3), (8, 3), (15, 4), (99, 6)])
 def test_patience_lasts_for_epochs_and_for_steps(monkeypatch, patience_steps, n_epochs):
-    monkeypatch.setattr(Trainer, "_validate", lambda *_: 1.0)
-    trainer = make_trainer(max_epochs=6, n_iter_no_change=2, patience_steps=patience_steps)
+    monkeypatch.setattr(Trainer, "_validate", lambda self, model, rows, _: of_each(rows, 1.0))
+    patience = {"n_iter_no_change": 2, "patience_steps": patience_steps}
+    trainer = make_trainer(max_epochs=6, warmup_steps=7, **patience)
     result = trainer.run(make_model(), *parts())  # 7 steps an epoch
     assert len(result.history) == n_epochs
     assert result.best_epoch == 1
 
 
 def test_the_best_epoch_has_the_least_weighted_sum_of_what_is_measured(monkeypatch):
-    scripted = {"one": iter([1.0, 2.0, 3.0]), "other": iter([9.0, 5.0, 4.9])}
-    monkeypatch.setattr(Trainer, "_validate", lambda self, model, rows, loss: next(scripted[loss]))
-    validation = {"one": (0.25, "one"), "other": (0.75, "other")}  # 7, 4.25 and 4.425
+    scripted = {"one": iter([1.0, 2.0, 3.0]), "other": iter([9.0, 5.0, 4.75])}
+
+    def validate(self, model, token_ids, measure):
+        return of_each(token_ids, next(scripted[measure]))
+
+    monkeypatch.setattr(Trainer, "_validate", validate)
+    validation = {"one": (0.25, "one"), "other": (0.75, "other")}  # 7, 4.25 and 4.3125
     result = make_trainer(validation=validation).run(make_model(), *parts())
     assert result.best_epoch == 2
     assert [(entry["one"], entry["other"]) for entry in result.history] == [
         (1.0, 9.0),
         (2.0, 5.0),
-        (3.0, 4.9),
+        (3.0, 4.75),
     ]
 
 
@@ -254,10 +260,44 @@ def test_held_out_nats_of_the_result_are_the_best_of_the_history():
 def test_validation_does_not_depend_on_how_the_rows_are_split():
     model = make_model().eval()
     rows, weights = make_rows(2500), torch.rand(2500) + 0.1  # in parts of 1024
-    got = make_trainer()._validate(model, (rows, weights), nats_per_row(ORDER))
+    got, means = make_trainer().measure(model, (rows, weights))
     with torch.no_grad():
         nats = -model(rows, ORDER.expand(2500, -1)).sum(1).numpy()
-    assert got == pytest.approx(np.average(nats, weights=weights), rel=1e-5)
+    np.testing.assert_allclose(got, nats, rtol=1e-4)
+    expected = np.average(nats, weights=weights)
+    assert means == {"validation_nats": pytest.approx(expected, rel=1e-5)}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "best"),
+    [
+        ([0.0, 0.0, 0.0, 0.0], [0.4, -0.5, 0.6, -0.4], 2),  # .025 with an error of .26
+        ([0.0, 0.0, 0.0, 0.0], [0.3, 0.5, 0.4, 0.2], 1),
+        ([1.0, 1.0, 1.0, 1.0], [0.3, 0.5, 0.4, 0.2], 2),
+    ],
+)
+def test_an_epoch_in_which_the_rate_rises_is_kept_only_for_good_reason(
+    monkeypatch, first, second, best
+):
+    scripted = iter([first, second, second])
+    monkeypatch.setattr(
+        Trainer, "_validate", lambda *_: torch.tensor(next(scripted), dtype=torch.float64)
+    )
+    train, (rows, _) = parts()
+    trainer = make_trainer(max_epochs=3)
+    monkeypatch.setattr(trainer, "_warmup", lambda: 8.0)  # steps, of which an epoch has 7
+    result = trainer.run(make_model(), train, (rows[:4], torch.ones(4)))
+    assert result.best_epoch == best
+
+
+def test_later_epochs_are_kept_only_if_they_are_better(monkeypatch):
+    scripted = iter([[9.0] * 4, [0.0] * 4, [0.4, -0.5, 0.6, -0.4]])
+    monkeypatch.setattr(
+        Trainer, "_validate", lambda *_: torch.tensor(next(scripted), dtype=torch.float64)
+    )
+    train, (rows, _) = parts()
+    result = make_trainer(warmup_steps=7).run(make_model(), train, (rows[:4], torch.ones(4)))
+    assert result.best_epoch == 2
 
 
 def test_history_has_one_entry_for_every_epoch():
@@ -316,9 +356,9 @@ def test_an_interrupt_keeps_the_best_so_far(monkeypatch, epoch):
     averages = []
     validate = Trainer._validate
 
-    def record(self, model, validation, loss):
+    def record(self, model, token_ids, measure):
         averages.append(state_of(model))
-        return validate(self, model, validation, loss)
+        return validate(self, model, token_ids, measure)
 
     monkeypatch.setattr(Trainer, "_validate", record)
     steps = itertools.count(1)
