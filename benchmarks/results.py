@@ -31,7 +31,8 @@ def store(
         kept = ~pd.MultiIndex.from_frame(old[[*key, seed]].astype(str)).isin(again)
         new = pd.concat([old[kept], new], ignore_index=True)
     blocks = []
-    for _, runs in new.groupby(list(key), sort=False):
+    # As text: of a column that holds words too, a file's numbers are words.
+    for _, runs in new.groupby([new[name].astype(str) for name in key], sort=False):
         figures = runs.drop(columns=[*key, seed, *FACTS], errors="ignore")
         figures = figures.select_dtypes("number").columns
         done = runs[runs["outcome"] == "done"] if "outcome" in runs else runs

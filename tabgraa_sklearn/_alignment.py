@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -42,9 +43,9 @@ from ._rewards import (
 from ._sampling import sample_tokens
 from ._sizes import rows_per_pass
 from ._training import Trainer, mixed_order_loss
-from .signals import forgets, forgotten, small_steps_lightgbm
+from .signals import forgets, small_steps_lightgbm, suppression
 
-__all__ = ["OBJECTIVES", "Aligner", "AlignmentResult", "RealRows"]
+__all__ = ["OBJECTIVES", "Aligner", "AlignmentResult", "RealRows", "try_signal"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,6 +57,7 @@ _OF_WHOLE_ROWS = {**_LARGE_TREES, "n_estimators": 200, "learning_rate": 0.06}
 _OF_ONE_MORE_CELL = {**_LARGE_TREES, "n_estimators": 100, "learning_rate": 0.03}
 _MOST_CREDIT = 1.5  # nats by which one round may move a part of a row
 _JUDGE_ROWS = 10_000  # of each kind that the judge learns from, at the most
+_TRIED_ROWS = 1_000  # of the table, on which a signal is tried before anything is learnt
 _MATCHED_ROWS = 16_384  # fresh rows on which marginal frequencies are matched
 
 
@@ -142,6 +144,16 @@ class AlignmentResult:
     slope: float = 1.0
     digester: Digester | None = None
     start: dict[str, Tensor] | None = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether the signal tells some rows from others."""
+        return self.slope > 0.0 or forgets(self.signal)
+
+    @property
+    def lacks_signal(self) -> bool:
+        """Whether rounds were begun and the last signal was not fitted."""
+        return self.stop_reason == "interrupted" and self.signal is None
 
     def after(self, before: AlignmentResult) -> AlignmentResult:
         """Give these rounds as going on from earlier ones over the same model."""
@@ -254,11 +266,11 @@ class Aligner:
             result.stop_reason = "too few rows"
             return result
         train, held_out = (
-            part.subset(~forgotten(self.signal, part.frame)).by_weight(random)
+            part.subset(suppression(self.signal, part.frame) == 0.0).by_weight(random)
             for part in (train, held_out)
         )
         if len(train.frame) < 2:
-            raise ValueError("signal forgets all rows of the table; at least two must remain.")
+            raise ValueError("signal forgets all rows that were learnt; at least two must remain.")
         self._has_unseen = len(held_out.frame) > 0
         if not self._has_unseen:  # all of the few are forgotten
             held_out = train
@@ -283,19 +295,20 @@ class Aligner:
                 judged = self._judge(model, reference, train, held_out)
                 self._record(result, number, {**entry, **judged}, time.perf_counter() - start)
                 result.n_rounds = number
-                # The latest round that is no worse than the best before it, nor than the start.
-                if not is_worse(judged, best.judged) and not is_worse(judged, first):
+                if self._is_kept(judged, best.judged, first):
                     best = _Kept(copy.deepcopy(model.state_dict()), judged)
                     result.best_round = number
                 elif number - result.best_round >= 2:
                     result.stop_reason = "no improvement"
                     break
             model.load_state_dict(best.state)
+            if forgets(self.signal) and is_worse(best.judged, first):
+                _warn_of_cost(best.judged, first)
             signal, counted = self._fit_signal(self._generate(model), train)
             pool = self._generate(model)
             on_real, on_fresh = self._on_unseen(signal, held_out, pool)
-            result.prior = self._prior(signal, on_real, on_fresh, counted)
-            result.slope = self._slope(signal, on_real, on_fresh)
+            stay = suppression(self.signal, pool.frame) == 0.0
+            result.prior, result.slope = self._calibrated(signal, on_real, on_fresh[stay], counted)
             result.signal = signal
             of_best = result.history[result.best_round]
             if math.isnan(of_best["signal_auc"]):
@@ -312,6 +325,15 @@ class Aligner:
                 flush=True,
             )
         return result
+
+    def _is_kept(self, judged: dict[str, Any], best: dict[str, Any], first: dict[str, Any]) -> bool:
+        """Whether a round is no worse than the best before it, nor than the start.
+
+        One that forgets is kept, unless it has diverged.
+        """
+        if forgets(self.signal):
+            return math.isfinite(judged["held_out_gain"])
+        return not is_worse(judged, best) and not is_worse(judged, first)
 
     def _round(
         self,
@@ -386,6 +408,15 @@ class Aligner:
         on_pool = log_odds(signal, self._digester.feed(signal, pool.frame, pool.numbers))
         return log_odds(signal, self._digester.feed(signal, held_out.frame)), on_pool
 
+    def _calibrated(
+        self, signal: Any, on_real: Floats, on_fresh: Floats, counted: float
+    ) -> tuple[float, float]:
+        """Give prior and slope, of rows that are not to be forgotten."""
+        if len(on_fresh) == 0:
+            return counted, 0.0
+        prior = self._prior(signal, on_real, on_fresh, counted)
+        return prior, self._slope(signal, on_real, on_fresh)
+
     def _prior(self, signal: Any, on_real: Floats, on_fresh: Floats, counted: float) -> float:
         """What a signal says of a row that is as likely real as not."""
         if signal_kind(signal) == "detector":
@@ -393,12 +424,7 @@ class Aligner:
         return observed_prior(on_real, on_fresh, counted) if self._has_unseen else counted
 
     def _slope(self, signal: Any, on_real: Floats, on_fresh: Floats) -> float:
-        """What makes log density ratios of scores, as far as they hold on rows not seen before.
-
-        Rows to be forgotten are no question of evidence.
-        """
-        if forgets(self.signal):
-            return 1.0
+        """What makes log density ratios of scores, as far as they hold on rows not seen before."""
         if signal_kind(signal) == "classifier":
             return sure_slope(on_real, on_fresh) if self._has_unseen else 1.0
         spread = float(np.concatenate([on_real, on_fresh]).std())
@@ -434,9 +460,10 @@ class Aligner:
         signal, counted = self._fit_signal(fitting, train)
         on_real, scores = self._on_unseen(signal, held_out, scoring)
         before["signal_auc"] = area_under_curve(on_real, scores)
-        prior = self._prior(signal, on_real, scores, counted)
-        slope = self._slope(signal, on_real, scores)
-        reward = rewards(signal, scores, self.reward, prior, slope)
+        suppressed = suppression(self.signal, scoring.frame)
+        stay = suppressed == 0.0
+        prior, slope = self._calibrated(signal, on_real, scores[stay], counted)
+        reward = rewards(signal, scores, self.reward, prior, slope, suppressed)
         if len(self._units) == 1 or self.objective == "sft" or np.ptp(reward) < 1e-9:
             return reward[:, None]
         n_jobs = self.n_jobs or torch.get_num_threads()
@@ -677,6 +704,40 @@ class _Kept:
 
     state: dict[str, Tensor]
     judged: dict[str, Any]
+
+
+def try_signal(signal: Any, reward: Reward, frame: pd.DataFrame) -> None:
+    """Raise what a signal, or a reward, raises on rows of a table, before anything is learnt.
+
+    Parameters
+    ----------
+    signal : estimator
+    reward : {"realism", "indistinguishability"} or callable
+    frame : DataFrame of shape (n_rows, n_columns)
+    """
+    if (suppression(signal, frame) == 0.0).sum() < 2:
+        raise ValueError("signal forgets all rows of the table; at least two must remain.")
+    frame = frame.sample(min(len(frame), _TRIED_ROWS), random_state=0, ignore_index=True)
+    digester = Digester().fit(frame)
+    tried = clone(signal)
+    _seed(tried, 0)
+    twice = pd.concat([frame, frame], ignore_index=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it will say so again
+        fit_signal(tried, digester.feed(tried, twice), np.repeat([1, 0], len(frame)))
+        rewards(tried, log_odds(tried, digester.feed(tried, frame)), reward)
+
+
+def _warn_of_cost(judged: dict[str, Any], first: dict[str, Any]) -> None:
+    gain = judged["held_out_gain"]
+    warnings.warn(
+        "The rounds that forget have made the other rows less like those of the table: held-out "
+        f"rows are likelier by {gain:+.2f} nats, the judge's score went from "
+        f"{first['judge_score']:.2f} to {judged['judge_score']:.2f}. They are kept, for they were "
+        "asked for; history_ has what each of them cost.",
+        UserWarning,
+        stacklevel=5,
+    )
 
 
 def default_pool(n_rows: int, n_columns: int) -> int:

@@ -63,14 +63,14 @@ def is_worse(judged: dict[str, Any], other: dict[str, Any]) -> bool:
 
     The judge's score and the likelihood of the same rows are weighed alike, each in standard
     errors of its difference, and so is their sum: it is worse where they speak against it by more
-    than one.
+    than one, or are no numbers.
     """
     difference = judged["_held_out"] - other["_held_out"]
     # Few rows tell little, however alike they are.
     error = math.sqrt((float(difference.var()) + 0.01 / len(difference)) / len(difference))
     likelihood = float(difference.mean()) / error
     score = (judged["judge_score"] - other["judge_score"]) / (math.sqrt(2) * judged["judge_error"])
-    return (likelihood + score) / math.sqrt(2) < -1.0
+    return not (likelihood + score) / math.sqrt(2) >= -1.0
 
 
 def area_under_curve(on_real: Floats, on_synthetic: Floats) -> float:

@@ -38,7 +38,7 @@ def meet(
     precision: torch.dtype,
     temperature: float,
     seed: int,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, int]:
     """Draw rows that meet a request.
 
     Given cells come first, then columns with a choice, then the rest. Where the model says another
@@ -53,7 +53,9 @@ def meet(
 
     Returns
     -------
-    DataFrame of shape (n_rows, n_columns)
+    rows : DataFrame of shape (n_rows, n_columns)
+    n_drawn : int
+        Rows that were drawn for them in all.
 
     Raises
     ------
@@ -69,6 +71,8 @@ def meet(
     known = np.zeros((1, model.n_columns), dtype=bool)
     known[0, list(request.given)] = True
 
+    n_drawn = 0
+
     def gained(ids: npt.NDArray[Any]) -> Floats:
         """Log of how much likelier rows are in the order of sampling."""
         knowing = np.repeat(known, len(ids), axis=0)
@@ -79,6 +83,8 @@ def meet(
         chosen: npt.NDArray[np.int64], seeds: list[int], *, stratified: bool
     ) -> tuple[npt.NDArray[Any], Floats, Floats]:
         """Draw candidates for some rows; also give the probability of what was allowed."""
+        nonlocal n_drawn
+        n_drawn += len(chosen)
         wanted = request.wanted(chosen)
         wanted.possible = possible
         ids, numbers = _joined(
@@ -167,7 +173,7 @@ def meet(
         )
     drawn = pd.concat([frame for _, frame in met], ignore_index=True)
     places = np.concatenate([rows for rows, _ in met])
-    return drawn.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
+    return drawn.iloc[np.argsort(places, kind="stable")].reset_index(drop=True), n_drawn
 
 
 def _rules(request: Request, tokenizer: Tokenizer) -> list[Possible]:

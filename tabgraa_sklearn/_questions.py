@@ -42,6 +42,7 @@ from ._refinement import CANDIDATES, chosen_candidates
 from ._rewards import log_odds
 from ._schema import Schema
 from ._scoring import row_log_likelihood
+from .signals import suppression
 
 if TYPE_CHECKING:
     from ._alignment import AlignmentResult
@@ -58,6 +59,7 @@ class QuestionsMixin:
     precision_: str
     n_features_in_: int
     signal_: Any
+    rounds_stop_reason_: str
     _tokenizer: Tokenizer
     _container: Container
     _rounds: AlignmentResult
@@ -401,9 +403,10 @@ class QuestionsMixin:
     ) -> pd.DataFrame:
         """Draw the rows that are asked for."""
         frames, places = [], []
-        n_candidates = CANDIDATES if refine and self._rounds.slope > 0 else 1
+        n_candidates = CANDIDATES if refine and self._rounds.tells else 1
+        n_drawn = 0
         for number, request in enumerate(requests):
-            part = meet(
+            part, tried = meet(
                 self.model_,
                 self._tokenizer,
                 request.repeated(n_candidates) if n_candidates > 1 else request,
@@ -416,11 +419,12 @@ class QuestionsMixin:
                 scores = self._log_ratios()(part).reshape(-1, n_candidates)
                 chosen = chosen_candidates(scores, seed + number)
                 part = part.iloc[np.arange(len(scores)) * n_candidates + chosen]
+            n_drawn += tried
             frames.append(part)
             places.append(request.rows)
         drawn = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
         if refine:
-            self.refinement_ = {"drawn": n_candidates * len(drawn), "returned": len(drawn)}
+            self.refinement_ = {"drawn": n_drawn, "returned": len(drawn)}
         drawn = drawn.iloc[np.argsort(np.concatenate(places), kind="stable")]
         return drawn.reset_index(drop=True)
 
@@ -432,8 +436,10 @@ class QuestionsMixin:
 
         def score(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
             scores = log_odds(signal, digester.feed(signal, frame))
+            suppressed = suppression(signal, frame)
+            ratios = rounds.slope * (scores - suppressed - rounds.prior) + suppressed
             # Within what has an exponential: a density may have peaks without bounds.
-            return np.clip(rounds.slope * (scores - rounds.prior), -100.0, 100.0)
+            return np.clip(ratios, -100.0, 100.0)
 
         return score
 
@@ -469,9 +475,17 @@ class QuestionsMixin:
             )
         check_parameter("refine", refine, Integral, lambda r: r in (0, 1), "a bool", boolean=True)
         if refine and not hasattr(self, "signal_"):
+            why = {
+                "interrupted": "was interrupted before its signal was fitted; fit again, with "
+                "warm_start=True to go on where it ended",
+                "too few rows": "of too few rows for a signal",
+            }.get(
+                self.rounds_stop_reason_,
+                "without rounds of alignment, and so without a signal; fit with n_rounds of at "
+                "least 1",
+            )
             raise ValueError(
-                "The 'refine' parameter of sample must be False after a fit without rounds of "
-                "alignment: there is no signal. Fit with n_rounds of at least 1."
+                f"The 'refine' parameter of sample must be False after this fit: it was {why}."
             )
         random = self._random if random_state is None else generator(random_state)
         return int(random.randint(2**31 - 1))

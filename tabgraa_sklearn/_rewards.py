@@ -34,6 +34,7 @@ __all__ = [
     "signal_kind",
     "sure_slope",
     "wants_frame",
+    "with_names",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -113,9 +114,7 @@ class Digester:
     def feed(self, signal: Any, X: Any, numbers: Floats | None = None) -> Any:
         """Give `X` as `signal` wants it; `numbers` saves making them again."""
         if wants_frame(signal):
-            # scikit-learn takes no table of which only some columns are named by strings.
-            mixed = isinstance(signal, Pipeline) and len({type(name) for name in X.columns}) > 1
-            return X.set_axis(X.columns.map(str), axis=1) if mixed else X
+            return with_names(X) if isinstance(signal, Pipeline) else X
         numbers = self.numbers(X) if numbers is None else numbers
         if get_tags(signal).input_tags.allow_nan:
             # With names: older LightGBM warns of every prediction from an array.
@@ -167,6 +166,12 @@ class Digester:
                 ),
             ]
         )
+
+
+def with_names(X: pd.DataFrame) -> pd.DataFrame:
+    """Name columns by strings: scikit-learn takes no table of which only some are."""
+    mixed = len({type(name) for name in X.columns}) > 1
+    return X.set_axis(X.columns.map(str), axis=1) if mixed else X
 
 
 def _square(numbers: Floats) -> Floats:
@@ -328,7 +333,12 @@ def observed_prior(on_real: Floats, on_synthetic: Floats, counted: float) -> flo
 
 
 def rewards(
-    signal: Any, scores: Floats, reward: Reward, prior: float = 0.0, slope: float = 1.0
+    signal: Any,
+    scores: Floats,
+    reward: Reward,
+    prior: float = 0.0,
+    slope: float = 1.0,
+    suppressed: Floats | float = 0.0,
 ) -> Floats:
     """Turn what a signal says of rows into rewards in nats, (n_rows,).
 
@@ -347,6 +357,8 @@ def rewards(
         Log-odds of real rows in the data that a classifier was fitted on.
     slope : float
         What the log density ratios are multiplied by.
+    suppressed : ndarray of shape (n_rows,)
+        What of a classifier's scores is no evidence but a demand, which counts as it is.
 
     Returns
     -------
@@ -355,7 +367,7 @@ def rewards(
     """
     is_classifier_ = signal_kind(signal) == "classifier"
     if reward == "realism" and is_classifier_:
-        return slope * (scores - prior)
+        return slope * (scores - suppressed - prior) + suppressed
     values: Any = scores
     if is_classifier_:
         values = 1.0 / (1.0 + np.exp(prior - scores))

@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
 from transformers import PretrainedConfig
 
 from . import _text_drawing  # noqa: F401 - registers how texts are drawn
-from ._alignment import OBJECTIVES, Aligner, AlignmentResult, RealRows
+from ._alignment import OBJECTIVES, Aligner, AlignmentResult, RealRows, try_signal
 from ._device import choose_device, choose_precision, private_torch_seed
 from ._features import to_features
 from ._frames import check_frame, to_frame
@@ -107,13 +107,15 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
     n_rounds : int, default=None
         Rounds of alignment after the supervised stage: the model draws rows, a signal scores
         them, and the model is moved towards what scores well. The best round by held-out rows is
-        kept, the supervised model included. 0 leaves the supervised model. None: 3 for tables
-        of at least 1,000 rows, else 0: of fewer too few are held out to tell.
+        kept, the supervised model included, unless `signal` is to forget rows. 0 leaves the
+        supervised model. None: 3 for tables of at least 1,000 rows or where there is a `signal`,
+        else 0: of fewer rows too few are held out to tell.
     signal : estimator, default=None
         What scores rows: any classifier of scikit-learn's kind, fitted on real rows (1) against
         drawn ones (0), or any density model or outlier detector, fitted on real rows. Pipelines
-        get the table, other estimators numbers. See :mod:`tabgraa_sklearn.signals`. None:
-        LightGBM.
+        get the table, other estimators numbers. It is tried on up to 1,000 rows before anything
+        is learnt. See :mod:`tabgraa_sklearn.signals`. None: LightGBM, which has no nested
+        parameters here: a search over ``signal__...`` needs an estimator.
     reward : {"realism", "indistinguishability"} or callable, default="realism"
         What is rewarded: the log density ratio of real rows to drawn ones (by a classifier, times
         its slope of calibration on held-out rows); the nearness of the
@@ -359,6 +361,8 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
                 "reward must be 'realism' or a callable where signal is a density model or outlier "
                 "detector; got 'indistinguishability'."
             )
+        if self.signal is not None and self._wanted_rounds(len(frame)) > 0:
+            try_signal(self.signal, self.reward, frame)
         random = generator(self.random_state)
         seed = int(random.randint(2**31 - 1))
         going_on = self.warm_start and hasattr(self, "model_")
@@ -681,6 +685,11 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         model = copy.deepcopy(self.model_).to(device)
         return Supervised(self._tokenizer, model, self.column_order_, result, held_out)
 
+    def _wanted_rounds(self, n_rows: int) -> int:
+        if self.n_rounds is not None:
+            return self.n_rounds
+        return _ROUNDS if n_rows >= _ROUNDS_FROM or self.signal is not None else 0
+
     def _align(
         self,
         stage: Supervised,
@@ -692,10 +701,8 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         seed: int,
     ) -> AlignmentResult:
         """Run the rounds on the model of the supervised stage, which changes in place."""
-        wanted = self.n_rounds
-        if wanted is None:
-            wanted = _ROUNDS if len(frame) >= _ROUNDS_FROM else 0
-        if wanted <= before.n_rounds:
+        wanted = self._wanted_rounds(len(frame))
+        if wanted <= before.n_rounds and not before.lacks_signal:
             return before
         aligner = Aligner(
             tokenizer=stage.tokenizer,
@@ -708,7 +715,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
             beta=self.beta,
             quantile=self.quantile,
             learning_rate=self.align_learning_rate,
-            n_rounds=wanted - before.n_rounds,
+            n_rounds=max(wanted - before.n_rounds, 0),
             retain=self.align_retain,
             credit=self.align_credit,
             n_pool=self.align_pool_size,
@@ -761,7 +768,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
 
         if not refine:
             return fresh(n_samples, seed)
-        if self._rounds.slope == 0.0:
+        if not self._rounds.tells:
             self.refinement_ = {"drawn": n_samples, "returned": n_samples}
             return fresh(n_samples, seed)
         self.refinement_ = {"drawn": 0, "returned": 0}

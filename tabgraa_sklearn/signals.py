@@ -17,7 +17,7 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
@@ -29,7 +29,7 @@ from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from ._rewards import Digester, fit_signal, log_odds, signal_kind, wants_frame
+from ._rewards import Digester, fit_signal, log_odds, signal_kind, wants_frame, with_names
 
 __all__ = [
     "ClosestRecordDistance",
@@ -156,6 +156,7 @@ class TwoSampleClassifier(ClassifierMixin, BaseEstimator):
         """Check what is fitted by what the classifier inside takes."""
         tags = self.__sklearn_tags__().input_tags
         if isinstance(X, pd.DataFrame) and tags.string:
+            X = with_names(X)
             check_table(self, X, reset=True)
             return X, np.asarray(y)
         finite = "allow-nan" if tags.allow_nan else True
@@ -165,6 +166,7 @@ class TwoSampleClassifier(ClassifierMixin, BaseEstimator):
     def _check(self, X: Any) -> Any:
         tags = self.__sklearn_tags__().input_tags
         if isinstance(X, pd.DataFrame) and tags.string:
+            X = with_names(X)
             check_table(self, X, reset=False)
             return X
         finite = "allow-nan" if tags.allow_nan else True
@@ -464,7 +466,9 @@ class Forget(BaseEstimator):
     """A region of the table that is to be suppressed.
 
     Rows for which `predicate` holds count as synthetic for certain, all others as likely real as
-    not, so that an alignment moves rows out of the region and changes nothing else.
+    not, so that an alignment moves rows out of the region and hardly changes the others. Its rounds
+    are kept whatever they cost these, unless they diverge; a warning says so where they have become
+    less like the table's. ``sample(refine=True)`` leaves out nearly all of the rows that are left.
 
     Parameters
     ----------
@@ -516,7 +520,12 @@ class Forget(BaseEstimator):
         X = self._check(X, reset=False)
         inside = np.zeros(_num_samples(X), dtype=bool)
         if self.predicate is not None:
-            found = self.predicate(X)
+            try:
+                found = self.predicate(X)
+            except Exception as error:  # whatever a user's function raises
+                raise ValueError(
+                    f"predicate {self.predicate!r} could not be applied to the rows: {error!r}"
+                ) from error
             if isinstance(found, pd.Series):
                 found = found.astype("boolean").fillna(False)
             inside = np.asarray(found, dtype=bool)
@@ -542,28 +551,38 @@ class Forget(BaseEstimator):
         return tags
 
 
-def forgotten(signal: Any, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Say which rows lie in a region that a signal, or a part of it, is to forget."""
-    mask = np.zeros(len(X), dtype=bool)
-    for part in _parts(signal):
+def suppression(signal: Any, X: pd.DataFrame) -> Floats:
+    """Log-odds by which a signal, or a part of it, suppresses rows that are to be forgotten.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        0 outside of the regions, negative within.
+    """
+    total = np.zeros(len(X))
+    for weight, part in _parts(signal):
         if isinstance(part, Forget):
-            mask |= clone(part).fit(X).predict_proba(X)[:, 1] < 0.5
-    return mask
+            total += weight * logit(clone(part).fit(X).predict_proba(X)[:, 1])
+    return total
 
 
 def forgets(signal: Any) -> bool:
     """Say whether a signal, or a part of it, is to forget a region."""
-    return any(isinstance(part, Forget) for part in _parts(signal))
+    return any(isinstance(part, Forget) for _, part in _parts(signal))
 
 
-def _parts(signal: Any) -> list[Any]:
-    """Give a signal, or the signals that count in a weighted sum."""
+def _parts(signal: Any) -> list[tuple[float, Any]]:
+    """Give a signal, or the signals that count in a weighted sum, with their weights."""
     if not isinstance(signal, WeightedSignal):
-        return [signal]
+        return [(1.0, signal)]
     signals = signal._named()
     weights = np.ones(len(signals)) if signal.weights is None else signal.weights
-    counted = [part for (_, part), weight in zip(signals, weights, strict=False) if weight > 0]
-    return [inner for part in counted for inner in _parts(part)]
+    return [
+        (weight * inner, kind)
+        for (_, part), weight in zip(signals, weights, strict=False)
+        if weight > 0
+        for inner, kind in _parts(part)
+    ]
 
 
 class WeightedSignal(_OddsMixin, ClassifierMixin, _BaseComposition):

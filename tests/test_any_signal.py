@@ -71,7 +71,6 @@ def test_a_column_that_is_all_missing_is_no_obstacle(tiny, table, signal):
 def test_what_is_to_be_forgotten_is_refined_away_however_rare(tiny, table, seed):
     signal = WeightedSignal([("away", Forget(is_b)), ("odds", LogisticRegression())])
     model = aligned(tiny, signal=signal, random_state=seed, n_rounds=3).fit(table)
-    assert model._rounds.slope == 1.0
     entries = model.history_frame().query("stage == 'alignment' and round > 0")
     assert entries["group_gap"].iloc[0] > 1  # though most rows earn the same
     assert is_b(model.sample(4000, refine=True, random_state=0)).mean() < 0.002

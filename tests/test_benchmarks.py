@@ -180,12 +180,17 @@ def test_variants_of_the_alignment_are_rendered_with_their_means(module):
 
 
 def test_results_of_runs_side_by_side_are_put_together(module, tmp_path):
-    results, line = module("results"), {"table": "adult", "variant": "dpo"}
+    # Another experiment has a word where this one has a number.
+    results, line = module("results"), {"table": "adult", "variant": "dpo", "layers": 6}
+    other = [{**line, "layers": "all", "seed": "0", "c2st_xgboost": 0.9}]
+    results.store(tmp_path / "both.csv", other, key=list(line))
     for seed in ("0", "1"):
         run = [{**line, "seed": seed, "c2st_xgboost": 0.5 + int(seed)}]
         results.store(tmp_path / f"{seed}.csv", run, key=list(line))
     both = tmp_path / "both.csv"
     results.merge([tmp_path / "0.csv", tmp_path / "1.csv"], both, key=list(line))
     results.merge([tmp_path / "1.csv"], both, key=list(line))  # in place of what is there
-    stored = pd.read_csv(both, dtype={"seed": str}).set_index("seed")["c2st_xgboost"]
+    stored = pd.read_csv(both, dtype={"seed": str})
+    assert len(stored) == 5
+    stored = stored.query("layers == '6'").set_index("seed")["c2st_xgboost"]
     assert stored.drop("sd").to_dict() == {"0": 0.5, "1": 1.5, "mean": 1.0}

@@ -271,7 +271,8 @@ def test_refined_rows_meet_constraints_too(rows):
     inequality = Inequality("start", "end")
     drawn = model.sample(50, refine=True, constraints=[inequality], random_state=0)
     assert inequality.holds(drawn).all()
-    assert model.refinement_ == {"drawn": 400, "returned": 50}
+    assert model.refinement_["returned"] == 50
+    assert model.refinement_["drawn"] >= 8 * 50
 
 
 def test_constraints_say_what_they_need():

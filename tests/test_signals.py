@@ -23,7 +23,7 @@ from tabgraa_sklearn.signals import (
     PairwiseDependence,
     TwoSampleClassifier,
     WeightedSignal,
-    forgotten,
+    suppression,
 )
 
 
@@ -162,11 +162,11 @@ def test_a_predicate_must_give_one_boolean_a_row():
 def test_what_is_forgotten_is_found_inside_sums():
     frame = pd.DataFrame({"age": [1, 70, 3], "sex": ["f", "m", "m"]})
     old, male = Forget(lambda rows: rows["age"] > 60), Forget(lambda rows: rows["sex"] == "m")
-    assert forgotten(old, frame).tolist() == [False, True, False]
+    assert (suppression(old, frame) < 0).tolist() == [False, True, False]
     nested = WeightedSignal([("a", old), ("b", WeightedSignal([("c", male)]))])
-    assert forgotten(nested, frame).tolist() == [False, True, True]
-    assert not forgotten(LogisticRegression(), frame).any()
-    assert not forgotten(None, frame).any()
+    assert (suppression(nested, frame) < 0).tolist() == [False, True, True]
+    assert not suppression(LogisticRegression(), frame).any()
+    assert not suppression(None, frame).any()
 
 
 def test_a_sum_of_one_classifier_is_that_classifier(two_tables):
