@@ -13,7 +13,7 @@ __all__ = ["CANDIDATES", "chosen_candidates", "refined"]
 Floats = npt.NDArray[np.float64]
 
 _MOST = 4.0  # a density ratio counts as at most so many times the mean
-_BLOCK_ROWS = 16_384  # rows that are drawn and judged together
+_BLOCK_ROWS = 16_384  # rows that are drawn and judged together, at the most
 CANDIDATES = 8  # rows of which one is chosen, where each row is asked for on its own
 _PER_ROW = 32  # rows drawn for each that is returned, at the most
 
@@ -30,8 +30,9 @@ def refined(
     """Accept fresh rows with a probability that grows with their density ratio.
 
     A row of density ratio w, relative to the mean of the first block, is accepted with
-    probability min(w, 4) / 4: about one row in four is. After 32 rows for each that is asked for
-    every further row is taken.
+    probability min(w, b) / b, where the bound b is the largest w of that block, 4 at the most: at
+    least about one row in four is. After 32 rows for each that is asked for every further row is
+    taken.
 
     Parameters
     ----------
@@ -51,17 +52,20 @@ def refined(
     DataFrame
     """
     random = np.random.default_rng([seed, 1])
-    mean_ratio = None
+    mean_ratio, bound, rate = None, _MOST, 1.0
     left = n_samples
     while left:
-        # Whole blocks: the rows of a block do not depend on how many of them are needed.
-        frame = pd.concat(list(fresh(_block(n_samples), int(random.integers(2**31)))))
+        # A tenth more than it takes at the rate so far.
+        n_rows = int(np.clip(1.1 * left / rate, 1024, _BLOCK_ROWS))
+        frame = pd.concat(list(fresh(n_rows, int(random.integers(2**31)))))
         ratio = np.exp(score(frame))
         if mean_ratio is None:
             mean_ratio = max(float(ratio.mean()), np.finfo(float).tiny)
-        accepted = random.random(len(frame)) * _MOST < ratio / mean_ratio
+            bound = min(float(ratio.max()) / mean_ratio, _MOST)
+        accepted = random.random(len(frame)) * bound < ratio / mean_ratio
         if report["drawn"] >= _PER_ROW * n_samples:
             accepted[:] = True
+        rate = max(float(accepted.mean()), 1.0 / _PER_ROW)
         kept = frame[accepted].head(left)
         report["drawn"] += len(frame)
         report["returned"] += len(kept)
@@ -89,8 +93,3 @@ def chosen_candidates(scores: Floats, seed: int) -> npt.NDArray[np.int64]:
     ratio = np.minimum(ratio, _MOST * ratio.mean())
     races = np.random.default_rng([seed, 1]).exponential(size=ratio.shape)
     return (races / np.maximum(ratio, 1e-300)).argmin(1)
-
-
-def _block(n_samples: int) -> int:
-    """Rows of a block: enough for a small sample at once."""
-    return int(np.clip(6 * n_samples, 1024, _BLOCK_ROWS))

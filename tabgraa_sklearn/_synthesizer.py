@@ -453,10 +453,10 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         refine : bool, default=False
             Whether fresh rows are accepted by the density ratio of the last fitted signal, at
             the most four times the mean, which brings the sample nearer to the table and draws
-            four to seven rows for each that is returned, 1,024 at the least; where the signal tells
-            nothing for sure, rows come as they are. `refinement_` has the numbers. With
-            conditions or constraints one of eight rows that meet them is chosen for each. Needs a
-            fit with rounds.
+            about four rows for each that is returned, fewer where the signal tells little, 1,024
+            at the least; where it tells nothing for sure, rows come as they are. `refinement_` has
+            the numbers. With conditions or constraints one of eight rows that meet them is chosen
+            for each. Needs a fit with rounds.
 
         Returns
         -------

@@ -173,6 +173,14 @@ def test_refinement_says_why_there_is_no_signal(tiny, people, monkeypatch):
     assert len(model.sample(3, refine=True)) == 3
 
 
+def test_refinement_takes_nearly_all_rows_where_nothing_is_to_be_left_out(tiny, people):
+    model = aligned(tiny, signal=Forget(is_old), n_rounds=3, align_learning_rate=1e-2).fit(people)
+    assert is_old(model.sample(4000, random_state=0)).mean() < 0.05
+    rows = model.sample(4000, refine=True, random_state=1)
+    assert len(rows) == 4000
+    assert model.refinement_["drawn"] < 6000
+
+
 def test_the_cost_of_refinement_counts_every_row_that_is_drawn(tiny, people, monkeypatch):
     from tabgraa_sklearn import _meeting
 
