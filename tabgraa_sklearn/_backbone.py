@@ -511,6 +511,7 @@ class CompactBackbone(Backbone):
         return states if order is None else _rearranged(states, order.argsort(1))
 
     def _transform(self, inputs: Tensor, cache: CellCache | None = None) -> Tensor:
+        inputs = inputs.to(next(self.transformer.parameters()).dtype)
         result = self.transformer(inputs_embeds=inputs, **with_cache(self.transformer, cache))
         return cast(Tensor, result.last_hidden_state)
 

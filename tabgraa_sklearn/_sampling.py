@@ -176,16 +176,20 @@ def _at_most(largest: int, bound: int) -> int:
 def with_products_in(backbone: Model, precision: torch.dtype) -> Model:
     """Copy a model with the weights of its matrix products in `precision`.
 
-    Autocast would convert them again at every step. Other weights are shared, not copied.
+    Autocast would convert them again at every step. Of the compact model those of the whole
+    transformer: what flows between its products is in `precision`, too, or it would be converted
+    to and fro at each of them. Other weights are shared, not copied.
     """
     if precision is torch.float32:
         return backbone
     memo: dict[int, Any] = {id(parameter): parameter for parameter in backbone.parameters()}
     modules = list(backbone.modules())
     tables = {id(module.weight) for module in modules if isinstance(module, nn.Embedding)}
+    inner = set(backbone.transformer.modules()) if isinstance(backbone, CompactBackbone) else set()
     for module in modules:
         for parameter in module.parameters(recurse=False):
-            if isinstance(module, (nn.Linear, Conv1D)) and id(parameter) not in tables:
+            product = isinstance(module, (nn.Linear, Conv1D)) and id(parameter) not in tables
+            if product or module in inner:
                 converted = nn.Parameter(parameter.detach().to(precision), requires_grad=False)
                 memo[id(parameter)] = converted
     return copy.deepcopy(backbone, memo)
