@@ -56,7 +56,7 @@ def main() -> None:
                 line = {"table": name, "synthesizer": system, "seed": str(seed), "repeats": 1}
                 line |= ask(table, system, python, seed, arguments.time_box)
                 line |= machine.describe()
-                results.store(arguments.out, [line], key=["table", "synthesizer"])
+                results.store(arguments.out, [line], key=["table", "synthesizer", "cores"])
                 print({key: line[key] for key in line if key not in ("versions", "system_version")})
 
 

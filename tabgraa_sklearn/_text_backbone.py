@@ -157,7 +157,7 @@ def _load_model(path: str | os.PathLike[str]) -> Any:
     if not _is_gguf(path):
         config = _load(AutoConfig, path)
         _check_attention(path, config)
-        _check_weights(path)
+        _check_weights(path, config)
         settings |= {"config": config, "use_safetensors": True}
     language, found = _load(AutoModelForCausalLM, path, **settings)
     if found["missing_keys"]:
@@ -178,8 +178,14 @@ def _check_attention(path: str | os.PathLike[str], config: Any) -> None:
             )
 
 
-def _check_weights(path: str | os.PathLike[str]) -> None:
-    """Refuse weights that are split over files of which one is no safetensors, or an adapter."""
+def _check_weights(path: str | os.PathLike[str], config: Any) -> None:
+    """Refuse weights in files that are no safetensors, or of an adapter."""
+    named = getattr(config, "transformers_weights", None)
+    if named is not None:
+        raise ValueError(
+            f"backbone={str(path)!r} asks for transformers_weights={named!r} instead of the usual "
+            "model.safetensors. Take that line out of its config.json."
+        )
     absent: dict[str, Any] = {
         "_raise_exceptions_for_missing_entries": False,
         "_raise_exceptions_for_connection_errors": False,

@@ -98,7 +98,8 @@ class WrittenNumbers(Codec):
             known = cells.decimals or 0
             self.decimals = known if decimals is None else min(known, max(decimals, 0))
             self.divisor = 10 ** (known - self.decimals)
-        if not self.divisor or max(abs(grid.origin), abs(last)) // self.divisor >= _MOST:
+        many = self.decimals > _DECIMALS
+        if many or not self.divisor or max(abs(grid.origin), abs(last)) // self.divisor >= _MOST:
             # Counted from the least, coarsely where there are too many.
             self.decimals, self.divisor = 0, -max(-(-(grid.top + 1) // _MOST), 1)
 
@@ -132,8 +133,9 @@ class WrittenNumbers(Codec):
         return self._mark_missing(np.clip(units - self.low, 0, self.missing - 1)[:, None], missing)
 
     def decode(self, ids: Ids, uniforms: Floats) -> pd.Series:
-        missing = ids[:, 0] >= self.missing
-        units = np.where(missing, 0, ids[:, 0]) + self.low
+        codes = ids[:, 0].astype(np.int64)  # encoded cells may have too few bits for what they mean
+        missing = codes >= self.missing
+        units = np.where(missing, 0, codes) + self.low
         return self.column.from_numbers(self._numbers(units), missing)
 
     def everything(self, *, missing: bool = True) -> Array:
@@ -157,11 +159,12 @@ class WrittenNumbers(Codec):
         return values, np.zeros(len(values), dtype=bool)
 
     def log_widths(self, ids: Ids) -> Floats:
-        is_cell = (ids[:, 0] >= 0) & (ids[:, 0] < self.missing)
+        codes = ids[:, 0].astype(np.int64)
+        is_cell = (codes >= 0) & (codes < self.missing)
         if self.divisor == 0:
             width: Any = -self.places * math.log(10.0)
         else:
-            width = np.log(self._alike(np.where(is_cell, ids[:, 0], 0) + self.low))
+            width = np.log(self._alike(np.where(is_cell, codes, 0) + self.low))
         return np.where(is_cell, width, 0.0)
 
     def _alike(self, units: Ids) -> Floats:

@@ -897,3 +897,61 @@ def test_a_pretrained_model_learns_from_a_file(tmp_path):
     given_ = model.sample(10, conditions={"age": (30, 50), "sex": "Female"}, random_state=0)
     assert given_["age"].between(30, 50).all() and (given_["sex"] == "Female").all()
     assert np.isfinite(model.score_samples(table.head(10))).all()
+
+
+# -- numbers of which each row has its own -------------------------------------------------
+
+
+def own_numbers(name):
+    count = np.arange(300)
+    day = pd.Timestamp("2024-01-01")
+    return pd.Series(
+        {
+            "whole": count * 7919 % 20_011 + 40_000,
+            "cents": np.round(count * 4.37, 2) + 100,
+            "day": day + pd.to_timedelta(count, unit="D"),
+            "minute": day + pd.to_timedelta(count * 11, unit="min"),
+            "span": pd.to_timedelta(count * 60, unit="s"),
+            "object": [dt.datetime(2024, 1, 1) + dt.timedelta(days=int(k)) for k in count],
+            "tiny": [Decimal(int(k) * 7 % 6007 + 1).scaleb(-20) for k in count],
+        }[name],
+        dtype=object if name in ("object", "tiny") else None,
+        name=name,
+    )
+
+
+@pytest.mark.parametrize("name", ["whole", "cents", "day", "minute", "span", "object", "tiny"])
+def test_the_likelihood_of_numbers_does_not_depend_on_the_bits_of_their_codes(gpt2, name):
+    table = pd.DataFrame({name: own_numbers(name), "g": np.tile(["p", "q"], 150)})
+    tokenizer = texts_of(table)
+    ids = tokenizer.encode(table)
+    widths = tokenizer.codecs_[0].log_widths(ids[:, :1])
+    np.testing.assert_array_equal(
+        widths, tokenizer.codecs_[0].log_widths(ids[:, :1].astype(np.int64))
+    )
+    back = tokenizer.decode(ids, np.zeros(ids.shape))
+    pd.testing.assert_series_equal(back[name], table[name])
+    model = make_text(gpt2).fit(table)
+    assert np.isfinite(model.score_samples(table.head(20))).all()
+    assert model.sample(5)[name].map(type).unique() == table[name].map(type).unique()
+
+
+def test_rounded_numbers_share_their_likelihood_whatever_the_bits():
+    numbers = np.round(np.random.default_rng(0).choice(150_000, 300, replace=False) / 100, 2)
+    table = pd.DataFrame({"x": numbers})
+    tokenizer = texts_of(table, decimals=0)
+    ids = tokenizer.encode(table)
+    assert ids.dtype == np.int16
+    widths = np.exp(tokenizer.codecs_[0].log_widths(ids))
+    inner = (numbers > numbers.min() + 1) & (numbers < numbers.max() - 1)
+    np.testing.assert_allclose(widths[inner], 100)  # of steps of .01, written as whole numbers
+
+
+def test_weights_that_the_settings_name_themselves_are_refused(tmp_path):
+    make_folder(tmp_path, "gpt2")
+    settings = json.loads((tmp_path / "config.json").read_text())
+    torch.save({}, tmp_path / "weights.bin")
+    (tmp_path / "config.json").write_text(
+        json.dumps({**settings, "transformers_weights": "weights.bin"})
+    )
+    refused(tmp_path, "asks for transformers_weights='weights.bin'")
