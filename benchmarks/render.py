@@ -35,6 +35,13 @@ QUALITY = {
 NOTES = {
     "speed": "tabgraa-sklearn is its supervised stage alone (`n_rounds=0`), as the peers have "
     "nothing beyond it; what the default fit with its rounds takes stands above, under Defaults.",
+    "text_great": "Where the processor multiplies bfloat16 faster, ours computes in it; be-great "
+    "computes in float32, as it comes.",
+    "text_objectives": "The variants of a seed share one supervised stage: its seconds stand with "
+    "`none`, what comes after it with the others. Some ran beside other jobs, which took longer. "
+    "`layers` says how many of the text model's layers were taken.",
+    "conditional": "`chances` are those of the target for each row. Each number of cores has "
+    "lines of its own.",
 }
 MACHINE = ("processor", "cores", "system", "versions", "date")
 
