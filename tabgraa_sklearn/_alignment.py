@@ -6,7 +6,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,7 @@ from ._rewards import (
 )
 from ._sampling import sample_tokens
 from ._sizes import rows_per_pass
+from ._tokenizer import TableTokenizer
 from ._training import Trainer, mixed_order_loss
 from .signals import forgets, small_steps_lightgbm, suppression
 
@@ -265,6 +266,9 @@ class Aligner:
         if len(train.frame) < 2:
             result.stop_reason = "too few rows"
             return result
+        self._forgets = forgets(self.signal) and any(
+            suppression(self.signal, part.frame).any() for part in (train, held_out)
+        )
         train, held_out = (
             part.subset(suppression(self.signal, part.frame) == 0.0).by_weight(random)
             for part in (train, held_out)
@@ -302,7 +306,7 @@ class Aligner:
                     result.stop_reason = "no improvement"
                     break
             model.load_state_dict(best.state)
-            if forgets(self.signal) and is_worse(best.judged, first):
+            if self._forgets and result.n_rounds > 0:
                 _warn_of_cost(best.judged, first)
             signal, counted = self._fit_signal(self._generate(model), train)
             pool = self._generate(model)
@@ -329,10 +333,10 @@ class Aligner:
     def _is_kept(self, judged: dict[str, Any], best: dict[str, Any], first: dict[str, Any]) -> bool:
         """Whether a round is no worse than the best before it, nor than the start.
 
-        One that forgets is kept, unless it has diverged.
+        One that forgets rows of the table is kept, unless it has lost the others: a nat per column.
         """
-        if forgets(self.signal):
-            return math.isfinite(judged["held_out_gain"])
+        if self._forgets:
+            return bool(judged["held_out_gain"] > -len(self.order))
         return not is_worse(judged, best) and not is_worse(judged, first)
 
     def _round(
@@ -706,35 +710,72 @@ class _Kept:
     judged: dict[str, Any]
 
 
-def try_signal(signal: Any, reward: Reward, frame: pd.DataFrame) -> None:
+def try_signal(
+    signal: Any,
+    reward: Reward,
+    frame: pd.DataFrame,
+    column_kinds: Mapping[Hashable, str] | None = None,
+) -> None:
     """Raise what a signal, or a reward, raises on rows of a table, before anything is learnt.
+
+    Up to 1,000 rows stand for the real ones, and as many of them, those of large values oftener,
+    for the drawn ones. What fails on these may work with more: then all rows are tried.
 
     Parameters
     ----------
     signal : estimator
     reward : {"realism", "indistinguishability"} or callable
     frame : DataFrame of shape (n_rows, n_columns)
+    column_kinds : dict of {column name: kind}, optional
+        As in the estimator.
     """
-    if (suppression(signal, frame) == 0.0).sum() < 2:
-        raise ValueError("signal forgets all rows of the table; at least two must remain.")
-    frame = frame.sample(min(len(frame), _TRIED_ROWS), random_state=0, ignore_index=True)
-    digester = Digester().fit(frame)
-    tried = clone(signal)
-    _seed(tried, 0)
-    twice = pd.concat([frame, frame], ignore_index=True)
+    some = frame.sample(min(len(frame), _TRIED_ROWS), random_state=0, ignore_index=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it will say so again
-        fit_signal(tried, digester.feed(tried, twice), np.repeat([1, 0], len(frame)))
-        rewards(tried, log_odds(tried, digester.feed(tried, frame)), reward)
+        try:
+            _try_signal(signal, reward, some, column_kinds)
+        except Exception:
+            if len(some) == len(frame):
+                raise
+            _try_signal(signal, reward, frame.reset_index(drop=True), column_kinds)
+    if (suppression(signal, frame) == 0.0).sum() < 2:
+        raise ValueError("signal forgets all rows of the table; at least two must remain.")
 
 
-def _warn_of_cost(judged: dict[str, Any], first: dict[str, Any]) -> None:
-    gain = judged["held_out_gain"]
+def _try_signal(
+    signal: Any,
+    reward: Reward,
+    frame: pd.DataFrame,
+    column_kinds: Mapping[Hashable, str] | None,
+) -> None:
+    digester = Digester(TableTokenizer(column_kinds=column_kinds).fit(frame)).fit(frame)
+    size = pd.DataFrame(digester.numbers(frame)).rank(pct=True).fillna(0.5).mean(axis=1)
+    other = frame.sample(len(frame), replace=True, weights=size**2, random_state=0)
+    both = pd.concat([frame, other], ignore_index=True)
+    tried = clone(signal)
+    _seed(tried, 0)
+    fit_signal(tried, digester.feed(tried, both), np.repeat([1, 0], len(frame)))
+    rewards(tried, log_odds(tried, digester.feed(tried, frame)), reward)
+
+
+def _warn_of_cost(best: dict[str, Any], first: dict[str, Any]) -> None:
+    if best is first:
+        found = (
+            "No round was kept, and so nothing is forgotten: each made held-out rows less likely "
+            "by more than a nat per column."
+        )
+    elif is_worse(best, first):
+        found = (
+            "The rounds that forget have made the other rows less like those of the table: the "
+            f"judge's score went from {first['judge_score']:.2f} to {best['judge_score']:.2f}, the "
+            f"mean log-likelihood of held-out rows by {best['held_out_gain']:+.2f} nats. They are "
+            "kept, for they were asked for."
+        )
+    else:
+        return
     warnings.warn(
-        "The rounds that forget have made the other rows less like those of the table: held-out "
-        f"rows are likelier by {gain:+.2f} nats, the judge's score went from "
-        f"{first['judge_score']:.2f} to {judged['judge_score']:.2f}. They are kept, for they were "
-        "asked for; history_ has what each of them cost.",
+        f"{found} history_ has each round; align_learning_rate, n_rounds and the signal's "
+        "certainty decide how far they go.",
         UserWarning,
         stacklevel=5,
     )

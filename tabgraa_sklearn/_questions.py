@@ -39,7 +39,7 @@ from ._prediction import distributions, reduce_numbers
 from ._protocols import Backbone, Tokenizer
 from ._random import generator
 from ._refinement import CANDIDATES, chosen_candidates
-from ._rewards import log_odds
+from ._rewards import log_odds, log_ratios
 from ._schema import Schema
 from ._scoring import row_log_likelihood
 from .signals import suppression
@@ -59,6 +59,7 @@ class QuestionsMixin:
     precision_: str
     n_features_in_: int
     signal_: Any
+    stop_reason_: str
     rounds_stop_reason_: str
     _tokenizer: Tokenizer
     _container: Container
@@ -436,8 +437,7 @@ class QuestionsMixin:
 
         def score(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
             scores = log_odds(signal, digester.feed(signal, frame))
-            suppressed = suppression(signal, frame)
-            ratios = rounds.slope * (scores - suppressed - rounds.prior) + suppressed
+            ratios = log_ratios(scores, rounds.prior, rounds.slope, suppression(signal, frame))
             # Within what has an exponential: a density may have peaks without bounds.
             return np.clip(ratios, -100.0, 100.0)
 
@@ -475,17 +475,13 @@ class QuestionsMixin:
             )
         check_parameter("refine", refine, Integral, lambda r: r in (0, 1), "a bool", boolean=True)
         if refine and not hasattr(self, "signal_"):
-            why = {
-                "interrupted": "was interrupted before its signal was fitted; fit again, with "
-                "warm_start=True to go on where it ended",
-                "too few rows": "of too few rows for a signal",
-            }.get(
-                self.rounds_stop_reason_,
-                "without rounds of alignment, and so without a signal; fit with n_rounds of at "
-                "least 1",
-            )
+            why = "without rounds of alignment; fit with n_rounds of at least 1"
+            if self.rounds_stop_reason_ == "too few rows":
+                why = "of too few rows for a signal"
+            elif "interrupted" in (self.stop_reason_, self.rounds_stop_reason_):
+                why = "interrupted before its signal was fitted; fit on with warm_start=True"
             raise ValueError(
-                f"The 'refine' parameter of sample must be False after this fit: it was {why}."
+                f"The 'refine' parameter of sample must be False after this fit, which was {why}."
             )
         random = self._random if random_state is None else generator(random_state)
         return int(random.randint(2**31 - 1))

@@ -30,9 +30,9 @@ def refined(
     """Accept fresh rows with a probability that grows with their density ratio.
 
     A row of density ratio w, relative to the mean of the first block, is accepted with
-    probability min(w, b) / b, where the bound b is the largest w of that block, 4 at the most: at
-    least about one row in four is. After 32 rows for each that is asked for every further row is
-    taken.
+    probability min(w, b) / b, where the bound b is the largest w of that block, 4 at the most:
+    about one row in four is, fewer where a few rows have most of the weight. After 32 rows for each
+    that is asked for every further row is taken.
 
     Parameters
     ----------

@@ -28,6 +28,7 @@ __all__ = [
     "Reward",
     "fit_signal",
     "log_odds",
+    "log_ratios",
     "named",
     "observed_prior",
     "rewards",
@@ -332,6 +333,24 @@ def observed_prior(on_real: Floats, on_synthetic: Floats, counted: float) -> flo
     return found if abs(found - counted) > 3.0 * error else counted
 
 
+def log_ratios(
+    scores: Floats, prior: float, slope: float, suppressed: Floats | float = 0.0
+) -> Floats:
+    """Turn scores of rows into log density ratios, (n_rows,).
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_rows,)
+        What :func:`log_odds` gave.
+    prior, slope : float
+        As in :func:`rewards`.
+    suppressed : ndarray of shape (n_rows,)
+        Negative for rows that are to be forgotten: of them this is the ratio, whatever the signal
+        says, which has seen no real row there.
+    """
+    return np.where(np.less(suppressed, 0.0), suppressed, slope * (scores - prior))
+
+
 def rewards(
     signal: Any,
     scores: Floats,
@@ -358,7 +377,7 @@ def rewards(
     slope : float
         What the log density ratios are multiplied by.
     suppressed : ndarray of shape (n_rows,)
-        What of a classifier's scores is no evidence but a demand, which counts as it is.
+        As in :func:`log_ratios`.
 
     Returns
     -------
@@ -367,7 +386,7 @@ def rewards(
     """
     is_classifier_ = signal_kind(signal) == "classifier"
     if reward == "realism" and is_classifier_:
-        return slope * (scores - suppressed - prior) + suppressed
+        return log_ratios(scores, prior, slope, suppressed)
     values: Any = scores
     if is_classifier_:
         values = 1.0 / (1.0 + np.exp(prior - scores))

@@ -362,7 +362,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
                 "detector; got 'indistinguishability'."
             )
         if self.signal is not None and self._wanted_rounds(len(frame)) > 0:
-            try_signal(self.signal, self.reward, frame)
+            try_signal(self.signal, self.reward, frame, self.column_kinds)
         random = generator(self.random_state)
         seed = int(random.randint(2**31 - 1))
         going_on = self.warm_start and hasattr(self, "model_")
@@ -702,7 +702,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
     ) -> AlignmentResult:
         """Run the rounds on the model of the supervised stage, which changes in place."""
         wanted = self._wanted_rounds(len(frame))
-        if wanted <= before.n_rounds and not before.lacks_signal:
+        if wanted == 0 or (wanted <= before.n_rounds and not before.lacks_signal):
             return before
         aligner = Aligner(
             tokenizer=stage.tokenizer,

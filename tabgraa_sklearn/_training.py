@@ -387,7 +387,7 @@ class Trainer:
         model.eval()
         with autocast(self.device, self.precision):
             parts = [
-                measure(model, rows.to(self.device, torch.long)).double().cpu()
+                measure(model, rows.to(self.device, torch.long)).cpu().double()  # MPS has none
                 for rows in token_ids.split(rows_per_pass(model.n_columns))
             ]
         return torch.cat(parts)

@@ -467,8 +467,9 @@ class Forget(BaseEstimator):
 
     Rows for which `predicate` holds count as synthetic for certain, all others as likely real as
     not, so that an alignment moves rows out of the region and hardly changes the others. Its rounds
-    are kept whatever they cost these, unless they diverge; a warning says so where they have become
-    less like the table's. ``sample(refine=True)`` leaves out nearly all of the rows that are left.
+    are kept unless they make these less likely by more than a nat per column; a warning says so
+    where they have become less like the table's. ``sample(refine=True)`` leaves out nearly all of
+    the rows that are left.
 
     Parameters
     ----------
@@ -568,7 +569,10 @@ def suppression(signal: Any, X: pd.DataFrame) -> Floats:
 
 def forgets(signal: Any) -> bool:
     """Say whether a signal, or a part of it, is to forget a region."""
-    return any(isinstance(part, Forget) for _, part in _parts(signal))
+    return any(
+        isinstance(part, Forget) and part.predicate is not None and part.certainty > 0.5
+        for _, part in _parts(signal)
+    )
 
 
 def _parts(signal: Any) -> list[tuple[float, Any]]:

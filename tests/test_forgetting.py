@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_selection import SelectFdr
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 from tabgraa_sklearn import _alignment, _synthesizer
-from tabgraa_sklearn._alignment import Aligner
+from tabgraa_sklearn._alignment import Aligner, try_signal
 from tabgraa_sklearn._judging import is_worse
 from tabgraa_sklearn._rewards import rewards
 from tabgraa_sklearn.constraints import Predicate
@@ -25,6 +28,8 @@ from tabgraa_sklearn.signals import (
     WeightedSignal,
     suppression,
 )
+
+FOREST = RandomForestClassifier(30, min_samples_leaf=5, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +65,21 @@ def test_rounds_that_forget_are_kept_and_their_cost_is_told(tiny, people, monkey
     with pytest.warns(UserWarning, match="rounds that forget have made the other rows less like"):
         model = aligned(tiny, n_rounds=2, signal=Forget(is_old)).fit(people)
     assert (model.best_round_, model.rounds_stop_reason_) == (2, "n_rounds")
-    # Other signals are not asked for at any cost.
-    assert aligned(tiny, n_rounds=2, signal=LogisticRegression()).fit(people).best_round_ == 0
+    # Other signals are not asked for at any cost, nor is a region that is empty.
+    empty = WeightedSignal([("odds", FOREST), ("none", Forget(lambda rows: rows["age"] > 100))])
+    for signal in (FOREST, empty, WeightedSignal([("odds", FOREST), ("off", Forget())])):
+        model = aligned(tiny, max_epochs=1, signal=signal).fit(people)
+        assert (model.n_rounds_, model.best_round_) == (1, 0)
 
 
 def test_rounds_that_diverge_are_never_kept(tiny, people):
-    for signal in (Forget(is_old), LogisticRegression()):
-        model = aligned(tiny, signal=signal, align_learning_rate=1e10).fit(people)
-        assert model.best_round_ == 0
+    for rate in (1e2, 1e10):
+        with pytest.warns(UserWarning, match="No round was kept, and so nothing is forgotten"):
+            model = aligned(tiny, signal=Forget(is_old), align_learning_rate=rate).fit(people)
+        assert (model.n_rounds_, model.best_round_) == (1, 0)
         assert np.isfinite(model.score_samples(people)).all()
+    model = aligned(tiny, max_epochs=1, signal=FOREST, align_learning_rate=1e10).fit(people)
+    assert (model.n_rounds_, model.best_round_) == (1, 0)
     fine = {"judge_score": 0.9, "judge_error": 0.1, "_held_out": np.zeros(3)}
     assert is_worse({**fine, "_held_out": np.full(3, math.nan)}, fine)
     assert is_worse({**fine, "judge_score": math.nan}, fine)
@@ -79,7 +90,10 @@ def test_what_is_demanded_counts_whole_and_what_is_evidence_as_far_as_it_holds()
     suppressed = np.array([0.0, 0.0, -7.0])
     scores = np.array([1.0, -1.0, 2.0]) + suppressed
     found = rewards(LogisticRegression(), scores, "realism", 0.5, 0.1, suppressed)
-    np.testing.assert_allclose(found, [0.05, -0.15, -6.85])
+    np.testing.assert_allclose(found, [0.05, -0.15, -7.0])
+    # Scores are bounded, what is demanded is not: the rest is no evidence.
+    found = rewards(LogisticRegression(), np.full(1, -7.0), "realism", 0.0, 2.0, np.full(1, -21.0))
+    assert found == -21.0
 
 
 def test_suppression_follows_weights_and_certainty(people):
@@ -90,10 +104,10 @@ def test_suppression_follows_weights_and_certainty(people):
 
 
 def test_a_signal_that_learns_chance_counts_for_nothing_beside_a_region(tiny, people):
-    forest = RandomForestClassifier(5, random_state=0)
-    parts = [("chance", forest), ("old", Forget(is_old))]
-    model = aligned(tiny, signal=WeightedSignal(parts), max_epochs=20).fit(people)
-    assert model._rounds.slope < 0.3  # it was 1: what a forest of few trees says of chance
+    chance = DummyClassifier(strategy="stratified", random_state=0)
+    parts = [("chance", chance), ("old", Forget(is_old))]
+    model = aligned(tiny, signal=WeightedSignal(parts)).fit(people)
+    assert model._rounds.slope < 0.1  # it was 1
     assert (model._log_ratios()(people[is_old(people)]) < -5).all()
 
 
@@ -113,6 +127,7 @@ def test_a_signal_that_learns_chance_counts_for_nothing_beside_a_region(tiny, pe
         ({"signal": PairwiseDependence(n_bins=1)}, "n_bins"),
         ({"signal": ClosestRecordDistance(guard=2)}, "guard"),
         ({"signal": TwoSampleClassifier(Ridge())}, "could not be fitted"),
+        ({"signal": WeightedSignal([("o", FOREST)], weights=2.0)}, "weights"),
         ({"signal": Forget(lambda rows: rows["nope"] > 1)}, "predicate .* KeyError.*nope"),
         ({"signal": Forget(lambda rows: True)}, "one boolean for each"),
         ({"signal": Forget(lambda rows: rows["age"] > 0)}, "forgets all rows"),
@@ -128,6 +143,18 @@ def test_signals_that_cannot_work_fail_before_the_supervised_stage(
     monkeypatch.setattr(_synthesizer, "fit_supervised", learn)
     with pytest.raises(ValueError, match=message):
         aligned(tiny, **params).fit(people)
+
+
+def test_signals_that_need_more_rows_or_a_difference_are_tried_on_them(people, recwarn):
+    table = pd.concat([people] * 6, ignore_index=True)
+    table["city"] = [f"city {n % 1500}" for n in range(len(table))]
+    kinds = {"city": "categorical"}
+    selecting = make_pipeline(
+        OrdinalEncoder(), SelectFdr(), RandomForestClassifier(2, random_state=0)
+    )
+    for signal in (GaussianMixture(1200, max_iter=1, covariance_type="diag"), selecting):
+        try_signal(signal, "realism", table, kinds)
+    assert len(recwarn) == 0
 
 
 def test_without_rounds_a_signal_is_not_tried(tiny, people):
@@ -166,8 +193,11 @@ def test_refinement_says_why_there_is_no_signal(tiny, people, monkeypatch):
             model = aligned(tiny, signal=signal).fit(people)
     with pytest.raises(ValueError, match="interrupted before its signal was fitted"):
         model.sample(3, refine=True)
+    model.set_params(warm_start=True, n_rounds=0).fit(people)
+    assert not hasattr(model, "signal_")  # no rounds are asked for
+    model.set_params(n_rounds=1)
     before = [entry["round"] for entry in model.history_ if entry["stage"] == "alignment"]
-    model.set_params(warm_start=True).fit(people)
+    model.fit(people)
     after = [entry["round"] for entry in model.history_ if entry["stage"] == "alignment"]
     assert (before, model.rounds_stop_reason_) == (after, "n_rounds")
     assert len(model.sample(3, refine=True)) == 3
