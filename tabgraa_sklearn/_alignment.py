@@ -6,7 +6,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,17 +36,17 @@ from ._rewards import (
     log_odds,
     observed_prior,
     rewards,
+    seed_signal,
     signal_kind,
     sure_slope,
     wants_frame,
 )
 from ._sampling import sample_tokens
 from ._sizes import rows_per_pass
-from ._tokenizer import TableTokenizer
 from ._training import Trainer, mixed_order_loss
 from .signals import forgets, small_steps_lightgbm, suppression
 
-__all__ = ["OBJECTIVES", "Aligner", "AlignmentResult", "RealRows", "try_signal"]
+__all__ = ["OBJECTIVES", "Aligner", "AlignmentResult", "RealRows"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,7 +58,6 @@ _OF_WHOLE_ROWS = {**_LARGE_TREES, "n_estimators": 200, "learning_rate": 0.06}
 _OF_ONE_MORE_CELL = {**_LARGE_TREES, "n_estimators": 100, "learning_rate": 0.03}
 _MOST_CREDIT = 1.5  # nats by which one round may move a part of a row
 _JUDGE_ROWS = 10_000  # of each kind that the judge learns from, at the most
-_TRIED_ROWS = 1_000  # of the table, on which a signal is tried before anything is learnt
 _MATCHED_ROWS = 16_384  # fresh rows on which marginal frequencies are matched
 
 
@@ -266,12 +265,11 @@ class Aligner:
         if len(train.frame) < 2:
             result.stop_reason = "too few rows"
             return result
-        self._forgets = forgets(self.signal) and any(
-            suppression(self.signal, part.frame).any() for part in (train, held_out)
-        )
+        parts = (train, held_out)
+        stay = [suppression(self.signal, part.frame) == 0.0 for part in parts]
+        self._forgets = not all(mask.all() for mask in stay)
         train, held_out = (
-            part.subset(suppression(self.signal, part.frame) == 0.0).by_weight(random)
-            for part in (train, held_out)
+            part.subset(mask).by_weight(random) for part, mask in zip(parts, stay, strict=True)
         )
         if len(train.frame) < 2:
             raise ValueError("signal forgets all rows that were learnt; at least two must remain.")
@@ -311,8 +309,8 @@ class Aligner:
             signal, counted = self._fit_signal(self._generate(model), train)
             pool = self._generate(model)
             on_real, on_fresh = self._on_unseen(signal, held_out, pool)
-            stay = suppression(self.signal, pool.frame) == 0.0
-            result.prior, result.slope = self._calibrated(signal, on_real, on_fresh[stay], counted)
+            on_fresh_left = on_fresh[suppression(self.signal, pool.frame) == 0.0]
+            result.prior, result.slope = self._calibrated(signal, on_real, on_fresh_left, counted)
             result.signal = signal
             of_best = result.history[result.best_round]
             if math.isnan(of_best["signal_auc"]):
@@ -394,7 +392,7 @@ class Aligner:
             signal.set_params(**_OF_WHOLE_ROWS)
         else:
             signal = clone(self.signal)
-            _seed(signal, seed)
+            seed_signal(signal, seed)
         both = np.concatenate([numbers, pool.numbers])
         frame = None
         if wants_frame(signal):
@@ -710,54 +708,6 @@ class _Kept:
     judged: dict[str, Any]
 
 
-def try_signal(
-    signal: Any,
-    reward: Reward,
-    frame: pd.DataFrame,
-    column_kinds: Mapping[Hashable, str] | None = None,
-) -> None:
-    """Raise what a signal, or a reward, raises on rows of a table, before anything is learnt.
-
-    Up to 1,000 rows stand for the real ones, and as many of them, those of large values oftener,
-    for the drawn ones. What fails on these may work with more: then all rows are tried.
-
-    Parameters
-    ----------
-    signal : estimator
-    reward : {"realism", "indistinguishability"} or callable
-    frame : DataFrame of shape (n_rows, n_columns)
-    column_kinds : dict of {column name: kind}, optional
-        As in the estimator.
-    """
-    some = frame.sample(min(len(frame), _TRIED_ROWS), random_state=0, ignore_index=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it will say so again
-        try:
-            _try_signal(signal, reward, some, column_kinds)
-        except Exception:
-            if len(some) == len(frame):
-                raise
-            _try_signal(signal, reward, frame.reset_index(drop=True), column_kinds)
-    if (suppression(signal, frame) == 0.0).sum() < 2:
-        raise ValueError("signal forgets all rows of the table; at least two must remain.")
-
-
-def _try_signal(
-    signal: Any,
-    reward: Reward,
-    frame: pd.DataFrame,
-    column_kinds: Mapping[Hashable, str] | None,
-) -> None:
-    digester = Digester(TableTokenizer(column_kinds=column_kinds).fit(frame)).fit(frame)
-    size = pd.DataFrame(digester.numbers(frame)).rank(pct=True).fillna(0.5).mean(axis=1)
-    other = frame.sample(len(frame), replace=True, weights=size**2, random_state=0)
-    both = pd.concat([frame, other], ignore_index=True)
-    tried = clone(signal)
-    _seed(tried, 0)
-    fit_signal(tried, digester.feed(tried, both), np.repeat([1, 0], len(frame)))
-    rewards(tried, log_odds(tried, digester.feed(tried, frame)), reward)
-
-
 def _warn_of_cost(best: dict[str, Any], first: dict[str, Any]) -> None:
     if best is first:
         found = (
@@ -784,15 +734,3 @@ def _warn_of_cost(best: dict[str, Any], first: dict[str, Any]) -> None:
 def default_pool(n_rows: int, n_columns: int) -> int:
     """Rows of a pool: some for each real one, within 65,536 and 1.5 million cells."""
     return min(max(6 * n_rows, 1024), max(1_500_000 // n_columns, 1024), 65_536)
-
-
-def _seed(signal: Any, seed: int) -> None:
-    """Seed a clone of the user's signal where it was given no seed."""
-    params = signal.get_params()
-    names = [
-        name
-        for name, value in params.items()
-        if (name == "random_state" or name.endswith("__random_state")) and value is None
-    ]
-    if names:
-        signal.set_params(**{name: seed for name in sorted(names)})

@@ -32,6 +32,7 @@ __all__ = [
     "named",
     "observed_prior",
     "rewards",
+    "seed_signal",
     "signal_kind",
     "sure_slope",
     "wants_frame",
@@ -206,6 +207,18 @@ def fit_signal(signal: Any, X: Any, y: npt.NDArray[Any]) -> Any:
         what = "the table itself" if wants_frame(signal) else "its cells as numbers"
         raise ValueError(f"signal {signal!r} could not be fitted on {what}: {error}") from error
     return signal
+
+
+def seed_signal(signal: Any, seed: int) -> None:
+    """Seed a clone of the user's signal where it was given no seed."""
+    params = signal.get_params()
+    names = [
+        name
+        for name, value in params.items()
+        if (name == "random_state" or name.endswith("__random_state")) and value is None
+    ]
+    if names:
+        signal.set_params(**{name: seed for name in sorted(names)})
 
 
 def log_odds(signal: Any, X: Any) -> Floats:

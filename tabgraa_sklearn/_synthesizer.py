@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
 from transformers import PretrainedConfig
 
 from . import _text_drawing  # noqa: F401 - registers how texts are drawn
-from ._alignment import OBJECTIVES, Aligner, AlignmentResult, RealRows, try_signal
+from ._alignment import OBJECTIVES, Aligner, AlignmentResult, RealRows
 from ._device import choose_device, choose_precision, private_torch_seed
 from ._features import to_features
 from ._frames import check_frame, to_frame
@@ -48,6 +48,7 @@ from ._supervised import (
 )
 from ._text_backbone import TextBackbone
 from ._training import TrainingResult
+from ._trial import try_signal
 
 __all__ = ["TabGRAASynthesizer"]
 

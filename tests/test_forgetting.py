@@ -16,9 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 from tabgraa_sklearn import _alignment, _synthesizer
-from tabgraa_sklearn._alignment import Aligner, try_signal
+from tabgraa_sklearn._alignment import Aligner
 from tabgraa_sklearn._judging import is_worse
 from tabgraa_sklearn._rewards import rewards
+from tabgraa_sklearn._trial import try_signal
 from tabgraa_sklearn.constraints import Predicate
 from tabgraa_sklearn.signals import (
     ClosestRecordDistance,
