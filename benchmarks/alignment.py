@@ -39,7 +39,7 @@ from tabgraa_sklearn.signals import (
     WeightedSignal,
 )
 
-KEY = ["table", "start", "rounds", "pool", "variant"]
+KEY = ["table", "start", "rounds", "pool", "variant", "processor"]  # which round differently
 WEAK_EPOCHS = 3
 DRAWS = 2  # samples whose C2ST is averaged
 

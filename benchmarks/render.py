@@ -111,9 +111,10 @@ def render_alignment(stored: pd.DataFrame) -> list[str]:
     runs = stored[~stored["seed"].isin(results.SUMMARIES)].copy()
     runs["mean"] = runs[list(QUALITY)].mean(axis=1)
     run = ["table", "start", "rounds", "seed"]
-    none = runs[runs["variant"] == "none"].set_index(["table", "start", "seed"])["mean"]
+    model = ["table", "start", "seed", "processor"]  # which round their sums differently
+    none = runs[runs["variant"] == "none"].set_index(model)["mean"]
     none = none[~none.index.duplicated()]  # the same whatever the rounds and their pools are
-    start = pd.MultiIndex.from_frame(runs[["table", "start", "seed"]])
+    start = pd.MultiIndex.from_frame(runs[model])
     supervised = none.reindex(start).to_numpy(dtype=float)
     runs["handed_back"] = runs["mean"].where(runs["best_round"] > 0, supervised)
     runs["gain"] = runs["mean"] - supervised
@@ -126,17 +127,21 @@ def render_alignment(stored: pd.DataFrame) -> list[str]:
         parts.append(f"### Start: {start}, {rounds} rounds, pools of {pool:,} rows")
         lines = []
         for variant, own in group.groupby("variant", sort=False):
+            # Runs of two machines from one seed count as one.
+            figures = [*QUALITY, "mean", "handed_back"]
+            seeds = own.groupby(["table", "seed"])[figures].mean()
+            of_tables = seeds.groupby("table").mean()
             cells = [
-                " / ".join(
-                    f"{own.loc[own['table'] == name, figure].mean():.4f}" for figure in QUALITY
-                )
-                if (own["table"] == name).any()
+                " / ".join(f"{of_tables.at[name, figure]:.4f}" for figure in QUALITY)
+                if name in of_tables.index
                 else ""
                 for name in tables
             ]
             # A mean over fewer runs than others have would not be comparable.
-            whole = len(own) == every
-            means = [f"{own[name].mean():.4f}" if whole else "" for name in ("mean", "handed_back")]
+            whole = len(seeds) == every
+            means = [
+                f"{seeds[name].mean():.4f}" if whole else "" for name in ("mean", "handed_back")
+            ]
             gain = f"{own['gain'].mean():+.4f} ± {own['gain'].sem():.4f}" if len(own) > 1 else ""
             kept = f"{(own['best_round'] > 0).sum()} of {len(own)}"
             lines.append([variant, *cells, *means, gain, kept])
@@ -147,8 +152,8 @@ def render_alignment(stored: pd.DataFrame) -> list[str]:
         f"{', '.join(QUALITY.values())} after the last round, means over n seeds; the AUC is that "
         'of XGBoost at its defaults. "As handed back": the supervised model\'s figures where the '
         'rule of the fit keeps no round ("runs kept" counts those of which it keeps one). "Gain": '
-        "of the mean of the four after the last round over that of the same supervised model, mean "
-        "and standard error over all runs of the variant."
+        "of the mean of the four after the last round over that of the same supervised model, of "
+        "the same processor, mean and standard error over all runs of the variant."
     )
     return parts
 

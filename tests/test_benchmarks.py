@@ -148,35 +148,55 @@ def test_fields_of_a_variant_reach_the_aligner(module):
     )
 
 
-def test_variants_of_the_alignment_are_rendered_with_their_means(module):
-    render = module("render")
-
-    def run(table, variant, value, best_round):
-        line = {
-            "table": table,
-            "start": "weak",
-            "rounds": 2,
-            "pool": 9,
-            "variant": variant,
-            "seed": "0",
-        }
-        figures = dict.fromkeys(render.QUALITY, value)
-        machine = dict.fromkeys(render.MACHINE, "x")
-        return {**line, **figures, "best_round": best_round, **machine}
-
-    runs = [
-        run("adult", "none", 0.6, 0),
-        run("magic", "none", 0.8, 0),
-        run("adult", "dpo", 0.2, 0),
-        run("magic", "dpo", 0.9, 2),
-        run("magic", "kto", 0.9, 2),
-        {**run("magic", "none", 0.8, 0), "pool": 99},
+def rendered_alignment(render, runs):
+    """Cells of the first table that the runs are rendered to, under its heads."""
+    line = {"start": "weak", "rounds": 2, "pool": 9, **dict.fromkeys(render.MACHINE, "x")}
+    full = [
+        {**line, **run, **dict.fromkeys(render.QUALITY, run.pop("value"))}
+        for run in (dict(run) for run in runs)
     ]
-    table = render.render_alignment(pd.DataFrame(runs))[2].splitlines()
-    none, dpo, kto = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table[2:])
+    table = render.render_alignment(pd.DataFrame(full))[2].splitlines()[2:]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+
+
+def aligned(table, variant, value, best_round, seed="0"):
+    names = ("table", "variant", "value", "best_round", "seed")
+    return dict(zip(names, (table, variant, value, best_round, seed), strict=True))
+
+
+def test_variants_of_the_alignment_are_rendered_with_their_means(module):
+    runs = [
+        aligned("adult", "none", 0.6, 0),
+        aligned("magic", "none", 0.8, 0),
+        aligned("adult", "dpo", 0.2, 0),
+        aligned("magic", "dpo", 0.9, 2),
+        aligned("magic", "kto", 0.9, 2),
+        {**aligned("magic", "none", 0.8, 0), "pool": 99},
+    ]
+    none, dpo, kto = rendered_alignment(module("render"), runs)
     assert none[3:] == ["0.7000", "0.7000", "+0.0000 ± 0.0000", "0 of 2"]
     assert dpo[2:] == [" / ".join(["0.9000"] * 4), "0.5500", "0.7500", "-0.1500 ± 0.2500", "1 of 2"]
     assert kto[1] == kto[3] == kto[4] == kto[5] == ""
+
+
+def test_rounds_are_compared_with_the_supervised_model_of_their_machine(module):
+    runs = [
+        aligned("magic", "none", 0.8, 0),
+        aligned("magic", "none", 0.9, 0, "1"),
+        aligned("magic", "dpo", 0.7, 0, "1"),
+        {**aligned("magic", "none", 0.6, 0), "processor": "y"},
+        {**aligned("magic", "dpo", 0.7, 1), "processor": "y"},
+    ]
+    none, dpo = rendered_alignment(module("render"), runs)
+    # A seed of two machines counts once: ((.8 + .6) / 2 + .9) / 2.
+    assert none[1:4] == [" / ".join(["0.8000"] * 4), "0.8000", "0.8000"]
+    assert dpo[1:] == [
+        " / ".join(["0.7000"] * 4),
+        "0.7000",
+        "0.8000",
+        "-0.0500 ± 0.1500",
+        "1 of 2",
+    ]
 
 
 def test_results_of_runs_side_by_side_are_put_together(module, tmp_path):
