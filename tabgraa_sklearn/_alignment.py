@@ -174,7 +174,8 @@ class AlignmentResult:
             n_rounds=self.n_rounds + done,
         )
         rounds.start = before.start or self.start
-        if rounds.signal is None:  # interrupted
+        # Interrupted: the signal of before holds for the model of before alone.
+        if rounds.signal is None and self.best_round == 0:
             rounds.signal, rounds.prior = before.signal, before.prior
             rounds.slope, rounds.digester = before.slope, before.digester
         return rounds
@@ -226,6 +227,8 @@ class Aligner:
         Whether AdamW goes on from them.
     n_jobs : int or None
         Threads of the classifiers; None: as many as torch uses.
+    rounds_before, best_before : int
+        Rounds that went before these, and the one that was kept of them: messages count on.
     """
 
     tokenizer: Tokenizer
@@ -251,6 +254,8 @@ class Aligner:
     carry: bool = False
     n_jobs: int | None = None
     verbose: int = 0
+    rounds_before: int = 0
+    best_before: int = 0
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -266,11 +271,16 @@ class Aligner:
             result.stop_reason = "too few rows"
             return result
         parts = (train, held_out)
-        stay = [suppression(self.signal, part.frame) == 0.0 for part in parts]
+        pulls = [suppression(self.signal, part.frame) for part in parts]
+        stay = [pull == 0.0 for pull in pulls]
         self._forgets = not all(mask.all() for mask in stay)
-        train, held_out = (
-            part.subset(mask).by_weight(random) for part, mask in zip(parts, stay, strict=True)
-        )
+        forgotten = train.subset(~stay[0])
+        forgotten.weights *= torch.from_numpy(np.exp(pulls[0][~stay[0]])).float()
+        self._left_of = forgotten  # what the rounds aim at: these count less, not nothing
+        staying = [part.subset(mask) for part, mask in zip(parts, stay, strict=True)]
+        train, held_out = (part.by_weight(random) for part in staying)
+        if len(train.frame):
+            forgotten.weights *= train.weights.sum() / staying[0].weights.sum()
         if len(train.frame) < 2:
             raise ValueError("signal forgets all rows that were learnt; at least two must remain.")
         self._has_unseen = len(held_out.frame) > 0
@@ -322,10 +332,8 @@ class Aligner:
         if result.best_round > 0:
             result.start = {name: part.cpu() for name, part in reference.state_dict().items()}
         if self.verbose:
-            print(
-                f"alignment stopped: {result.stop_reason}; kept round {result.best_round}",
-                flush=True,
-            )
+            kept = result.best_round + self.rounds_before if result.best_round else self.best_before
+            print(f"alignment stopped: {result.stop_reason}; kept round {kept}", flush=True)
         return result
 
     def _is_kept(self, judged: dict[str, Any], best: dict[str, Any], first: dict[str, Any]) -> bool:
@@ -399,7 +407,7 @@ class Aligner:
             frame = pd.concat([real, pool.frame], ignore_index=True)
         X = self._digester.feed(signal, frame, both)
         y = np.repeat([1, 0], [len(real), len(pool.frame)])
-        return fit_signal(signal, X, y), math.log(len(real) / len(pool.frame))
+        return fit_signal(signal, X, y, self._digester), math.log(len(real) / len(pool.frame))
 
     def _default_signal(self, n_rows: int, seed: int) -> LGBMClassifier:
         n_jobs = self.n_jobs or torch.get_num_threads()
@@ -526,9 +534,26 @@ class Aligner:
         pool = self._generate(model, min(_MATCHED_ROWS, 8 * len(train.frame)))
         order = torch.tensor(self.order, device=self.device)
         token_ids = torch.from_numpy(pool.token_ids)
-        observed = model.token_counts(train.token_ids, train.weights)
+        observed = model.token_counts(*self._table_to_match(train, pool))
         with autocast(self.device, self.precision):
             model.match_marginals(token_ids, torch.ones(len(token_ids)), order, observed)
+
+    def _table_to_match(self, train: RealRows, pool: Pool) -> tuple[Tensor, Tensor]:
+        """Give token ids and weights of the rows that a pool should be like, column by column.
+
+        Rows to be forgotten are among them as often as they should be left, where one column tells
+        which these are. Else as often as they are in the pool: frequencies of columns cannot tell
+        them from others, from whom the excess would be taken.
+        """
+        if not self._forgets:
+            return train.token_ids, train.weights
+        inside = suppression(self.signal, pool.frame) < 0.0
+        token_ids = torch.from_numpy(pool.token_ids[inside]).to(train.token_ids)
+        weights = torch.ones(len(token_ids))
+        weights *= float(train.weights.sum()) / max(int((~inside).sum()), 1)
+        if one_tells(pool.token_ids, inside):
+            token_ids, weights = self._left_of.token_ids, self._left_of.weights
+        return torch.cat([train.token_ids, token_ids]), torch.cat([train.weights, weights])
 
     def _supervised_loss(self, reference: Backbone, pool: Pool) -> Callable[..., Tensor]:
         """Make the loss of a batch of real rows, for "sft"."""
@@ -691,9 +716,10 @@ class Aligner:
             "seconds": seconds,
         }
         result.history.append(entry)
-        if self.verbose:
+        if self.verbose and (number or not self.rounds_before):
+            done = self.rounds_before
             print(
-                f"round {number}/{self.n_rounds}  judge {entry['judge_score']:.3f}"
+                f"round {number + done}/{self.n_rounds + done}  judge {entry['judge_score']:.3f}"
                 f"  held out {entry['held_out_gain']:+.4f} nats per row"
                 f"  copies {entry['copy_share']:.4f}  {seconds:.0f} s",
                 flush=True,
@@ -729,6 +755,15 @@ def _warn_of_cost(best: dict[str, Any], first: dict[str, Any]) -> None:
         UserWarning,
         stacklevel=5,
     )
+
+
+def one_tells(token_ids: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> bool:
+    """Whether the tokens of one column tell which rows are inside, but for a twentieth of these."""
+    codes = (np.unique(column, return_inverse=True)[1] for column in token_ids.T)
+    mixed = (
+        np.minimum(np.bincount(code, inside), np.bincount(code, ~inside)).sum() for code in codes
+    )
+    return min(mixed) <= inside.sum() / 20
 
 
 def default_pool(n_rows: int, n_columns: int) -> int:

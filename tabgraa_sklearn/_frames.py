@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
 from tabgraa_sklearn._cells import type_set
 
-__all__ = ["Container", "check_frame", "to_frame"]
+__all__ = ["Container", "as_booleans", "check_frame", "to_frame"]
 
 _RESHAPE = (
     "Reshape your data either using array.reshape(-1, 1) if your data has a single feature or "
@@ -355,3 +356,17 @@ def _to_polars_column(pl: Any, name: str, column: pd.Series, dtype: Any) -> Any:
     if missing.any():
         series = series.zip_with(pl.Series(~missing), pl.Series(name, [None], dtype=dtype))
     return series
+
+
+def as_booleans(answers: Any, n_rows: int) -> npt.NDArray[np.bool_]:
+    """Give what a function says of each row as booleans; missing answers count as no.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where there is not one for each of the rows, or they are no booleans.
+    """
+    if np.shape(answers) != (n_rows,):
+        raise ValueError(f"got an answer of shape {np.shape(answers)}.")
+    found = pd.Series(np.asarray(answers, dtype=object), dtype="boolean")
+    return found.to_numpy(dtype=bool, na_value=False)

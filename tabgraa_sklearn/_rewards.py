@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, cast
@@ -116,8 +117,9 @@ class Digester:
     def feed(self, signal: Any, X: Any, numbers: Floats | None = None) -> Any:
         """Give `X` as `signal` wants it; `numbers` saves making them again."""
         if wants_frame(signal):
-            return with_names(X) if isinstance(signal, Pipeline) else X
-        numbers = self.numbers(X) if numbers is None else numbers
+            # A copy: a foreign estimator may write into what it gets.
+            return with_names(X).copy() if isinstance(signal, Pipeline) else X.copy()
+        numbers = self.numbers(X) if numbers is None else numbers.copy()
         if get_tags(signal).input_tags.allow_nan:
             # With names: older LightGBM warns of every prediction from an array.
             return named(numbers)
@@ -186,7 +188,7 @@ def named(numbers: Floats) -> pd.DataFrame:
     return pd.DataFrame(numbers).add_prefix("column_")
 
 
-def fit_signal(signal: Any, X: Any, y: npt.NDArray[Any]) -> Any:
+def fit_signal(signal: Any, X: Any, y: npt.NDArray[Any], digester: Digester | None = None) -> Any:
     """Fit a signal in place: a classifier on both tables, a detector on the real rows.
 
     Parameters
@@ -196,7 +198,11 @@ def fit_signal(signal: Any, X: Any, y: npt.NDArray[Any]) -> Any:
     X : DataFrame or ndarray of shape (n_rows, n_columns)
     y : ndarray of shape (n_rows,)
         1 for real rows, 0 for synthetic ones.
+    digester : Digester, optional
+        What a signal gives its parts a table by, where it has any.
     """
+    if digester is not None and hasattr(signal, "digest_as"):
+        signal.digest_as(digester)
     given: tuple[Any, ...] = (X, y)
     if signal_kind(signal) == "detector":
         real = X[y == 1]
@@ -204,21 +210,24 @@ def fit_signal(signal: Any, X: Any, y: npt.NDArray[Any]) -> Any:
     try:
         signal.fit(*given)
     except Exception as error:  # whatever a foreign estimator raises
-        what = "the table itself" if wants_frame(signal) else "its cells as numbers"
+        what = "the table itself"
+        if not wants_frame(signal):
+            what = "its cells as numbers (a Pipeline gets the table: make_pipeline(signal))"
         raise ValueError(f"signal {signal!r} could not be fitted on {what}: {error}") from error
     return signal
 
 
 def seed_signal(signal: Any, seed: int) -> None:
     """Seed a clone of the user's signal where it was given no seed."""
-    params = signal.get_params()
-    names = [
-        name
-        for name, value in params.items()
-        if (name == "random_state" or name.endswith("__random_state")) and value is None
-    ]
-    if names:
-        signal.set_params(**{name: seed for name in sorted(names)})
+    seeded: dict[str, Any] = {}
+    for name, value in sorted(signal.get_params().items()):
+        if (name == "random_state" or name.endswith("__random_state")) and value is None:
+            seeded[name] = seed
+        elif hasattr(value, "split") and getattr(value, "random_state", 0) is None:
+            seeded[name] = copy.copy(value)  # folds, which have no parameters of their own
+            seeded[name].random_state = seed
+    if seeded:
+        signal.set_params(**seeded)
 
 
 def log_odds(signal: Any, X: Any) -> Floats:
@@ -230,14 +239,14 @@ def log_odds(signal: Any, X: Any) -> Floats:
     n_rows = len(X)
     if signal_kind(signal) == "detector":
         score = getattr(signal, "score_samples", None) or signal.decision_function
-        return _finite(_shaped(score(X), (n_rows,)))
+        return _finite(_scores(score, X, (n_rows,)))
     if hasattr(signal, "predict_proba"):
-        probabilities = _shaped(signal.predict_proba(X), (n_rows, 2))
+        probabilities = _scores(signal.predict_proba, X, (n_rows, 2))
         if not ((probabilities >= 0) & (probabilities <= 1) | np.isnan(probabilities)).all():
             raise ValueError("signal must give probabilities between 0 and 1; it gave others.")
         odds = logit(_finite(probabilities[:, _place_of_real(signal)]))
     elif hasattr(signal, "decision_function"):
-        odds = _finite(_shaped(signal.decision_function(X), (n_rows,)))
+        odds = _finite(_scores(signal.decision_function, X, (n_rows,)))
     else:
         raise ValueError(
             "signal must give probabilities or a decision function when it is fitted; got "
@@ -247,14 +256,22 @@ def log_odds(signal: Any, X: Any) -> Floats:
 
 
 def _place_of_real(signal: Any) -> int:
-    """Where probabilities of the larger label stand; without `classes_` last."""
+    """Where probabilities of real rows stand; without `classes_` last."""
     classes = list(getattr(signal, "classes_", (0, 1)))
+    if sorted(map(str, classes)) != ["0", "1"] and set(classes) != {0, 1}:
+        raise ValueError(
+            "signal must have the labels that it is fitted on as classes_, 1 for real rows and 0 "
+            f"for synthetic ones; got {classes}."
+        )
     return classes.index(max(classes))
 
 
-def _shaped(scores: Any, shape: tuple[int, ...]) -> Floats:
-    """Give what a signal says as numbers, which must have this shape."""
-    numbers = np.asarray(scores, dtype=np.float64)
+def _scores(score: Callable[[Any], Any], X: Any, shape: tuple[int, ...]) -> Floats:
+    """Give what a signal says of rows as numbers, which must have this shape."""
+    try:
+        numbers = np.asarray(score(X), dtype=np.float64)
+    except Exception as error:  # whatever a foreign estimator raises
+        raise ValueError(f"signal could not score rows: {error!r}") from error
     if numbers.shape != shape:
         raise ValueError(f"signal must give scores of shape {shape}; it gave {numbers.shape}.")
     return numbers
@@ -406,11 +423,15 @@ def rewards(
     if reward == "indistinguishability" and is_classifier_:
         values = 1.0 - np.abs(values - 0.5)
     elif callable(reward):
-        values = np.asarray(reward(values), dtype=np.float64)
-        if values.shape != scores.shape or not np.isfinite(values).all():
+        try:
+            values = np.asarray(reward(values), dtype=np.float64)
+        except Exception as error:  # whatever a user's function raises
+            raise ValueError(f"reward {reward!r} could not be computed: {error!r}") from error
+        n_finite = int(np.isfinite(values).sum())
+        if values.shape != scores.shape or n_finite < len(scores):
             raise ValueError(
                 f"reward must give one finite number for each of the {len(scores)} rows; got an "
-                f"array of shape {values.shape}."
+                f"array of shape {values.shape}, with {n_finite} finite ones."
             )
     spread = float(values.std())
     if spread < 1e-12:

@@ -362,7 +362,8 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
                 "reward must be 'realism' or a callable where signal is a density model or outlier "
                 "detector; got 'indistinguishability'."
             )
-        if self.signal is not None and self._wanted_rounds(len(frame)) > 0:
+        own = self.signal is not None or callable(self.reward)
+        if own and self._wanted_rounds(len(frame)) > 0:
             try_signal(self.signal, self.reward, frame, self.column_kinds)
         random = generator(self.random_state)
         seed = int(random.randint(2**31 - 1))
@@ -703,6 +704,8 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
     ) -> AlignmentResult:
         """Run the rounds on the model of the supervised stage, which changes in place."""
         wanted = self._wanted_rounds(len(frame))
+        if wanted == 0 and self.n_rounds is None and not before.history:
+            return AlignmentResult(stop_reason="too few rows")
         if wanted == 0 or (wanted <= before.n_rounds and not before.lacks_signal):
             return before
         aligner = Aligner(
@@ -723,6 +726,8 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
             second_moments=stage.result.second_moments,
             n_jobs=self.n_jobs,
             verbose=int(self.verbose),
+            rounds_before=before.n_rounds,
+            best_before=before.best_round,
         )
         learnt = np.setdiff1d(np.arange(len(frame)), stage.held_out)
         if len(learnt) > _SIGNAL_ROWS:

@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from ._rewards import Digester, Reward, fit_signal, log_odds, rewards, seed_signal
 from ._tokenizer import TableTokenizer
-from .signals import suppression
+from .signals import check_forgetting, small_steps_lightgbm, suppression
 
 __all__ = ["try_signal"]
 
@@ -32,12 +32,15 @@ def try_signal(
 
     Parameters
     ----------
-    signal : estimator
+    signal : estimator or None
+        None: the default one, of which a few trees are grown.
     reward : {"realism", "indistinguishability"} or callable
     frame : DataFrame of shape (n_rows, n_columns)
     column_kinds : dict of {column name: kind}, optional
         As in the estimator.
     """
+    if signal is None:
+        signal = small_steps_lightgbm(len(frame), seed=0).set_params(n_estimators=5)
     some = frame.sample(min(len(frame), _TRIED_ROWS), random_state=0, ignore_index=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it will say so again
@@ -47,6 +50,7 @@ def try_signal(
             if len(some) == len(frame):
                 raise
             _try_signal(signal, reward, frame.reset_index(drop=True), column_kinds)
+    check_forgetting(signal)
     if (suppression(signal, frame) == 0.0).sum() < 2:
         raise ValueError("signal forgets all rows of the table; at least two must remain.")
 
@@ -63,5 +67,5 @@ def _try_signal(
     both = pd.concat([frame, other], ignore_index=True)
     tried = clone(signal)
     seed_signal(tried, 0)
-    fit_signal(tried, digester.feed(tried, both), np.repeat([1, 0], len(frame)))
+    fit_signal(tried, digester.feed(tried, both), np.repeat([1, 0], len(frame)), digester)
     rewards(tried, log_odds(tried, digester.feed(tried, frame)), reward)

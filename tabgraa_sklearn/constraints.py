@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ._codecs import FreshValues, Quantiles
-from ._frames import to_frame
+from ._frames import as_booleans, to_frame
 from ._possible import Possible, PossibleCombinations, PossiblePairs, token_ends
 from ._protocols import Tokenizer
 
@@ -233,14 +233,11 @@ class Predicate(Constraint):
         """Say which rows meet it, as a bool for each."""
         met = self.function(frame)
         try:
-            if len(met) != len(frame):
-                raise ValueError(f"got {len(met)}")
-            cells = pd.Series(np.asarray(met, dtype=object), dtype="boolean")
+            return as_booleans(met, len(frame))
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"constraints: {self!r} must give one bool for each of {len(frame)} rows; {error}."
+                f"constraints: {self!r} must give one bool for each of {len(frame)} rows; {error}"
             ) from error
-        return cells.to_numpy(dtype=bool, na_value=False)
 
 
 def _plain(cells: pd.Series) -> pd.Series:

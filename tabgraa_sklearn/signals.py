@@ -29,6 +29,7 @@ from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
+from ._frames import as_booleans
 from ._rewards import Digester, fit_signal, log_odds, signal_kind, wants_frame, with_names
 
 __all__ = [
@@ -466,10 +467,12 @@ class Forget(BaseEstimator):
     """A region of the table that is to be suppressed.
 
     Rows for which `predicate` holds count as synthetic for certain, all others as likely real as
-    not, so that an alignment moves rows out of the region and hardly changes the others. Its rounds
-    are kept unless they make these less likely by more than a nat per column; a warning says so
-    where they have become less like the table's. ``sample(refine=True)`` leaves out nearly all of
-    the rows that are left.
+    not, so that an alignment moves rows out of the region. Where the values of one column tell who
+    is in it, as much is left as `certainty` says. Where it takes several columns, the others come
+    right again, and the region empty, over more rounds than the default's: ``n_rounds=8``. The
+    rounds are kept unless they make the others less likely by more than a nat per column; a warning
+    says so where they have become less like the table's. ``sample(refine=True)`` leaves out nearly
+    all of the rows that are left.
 
     Parameters
     ----------
@@ -522,19 +525,18 @@ class Forget(BaseEstimator):
         inside = np.zeros(_num_samples(X), dtype=bool)
         if self.predicate is not None:
             try:
-                found = self.predicate(X)
+                found = self.predicate(X.copy())
             except Exception as error:  # whatever a user's function raises
                 raise ValueError(
                     f"predicate {self.predicate!r} could not be applied to the rows: {error!r}"
                 ) from error
-            if isinstance(found, pd.Series):
-                found = found.astype("boolean").fillna(False)
-            inside = np.asarray(found, dtype=bool)
-            if inside.shape != (_num_samples(X),):
+            try:
+                inside = as_booleans(found, _num_samples(X))
+            except (TypeError, ValueError) as error:
                 raise ValueError(
                     f"predicate must give one boolean for each of the {_num_samples(X)} rows; "
-                    f"got an array of shape {inside.shape}."
-                )
+                    f"{error}"
+                ) from error
         real = np.where(inside, 1.0 - self.certainty, 0.5)
         return np.stack([1 - real, real], 1)
 
@@ -575,17 +577,32 @@ def forgets(signal: Any) -> bool:
     )
 
 
+def check_forgetting(signal: Any) -> None:
+    """Raise where a region to be forgotten stands where nobody looks for it."""
+    found = {id(part) for _, part in _all_parts(signal)}
+    for name, part in signal.get_params(deep=True).items():
+        if isinstance(part, Forget) and id(part) not in found:
+            raise ValueError(
+                "signal must be a Forget, or a WeightedSignal with one among its signals, to "
+                f"forget a region; got one as {name} of {signal!r}. What its predicate needs to "
+                "know of a row it can compute itself."
+            )
+
+
 def _parts(signal: Any) -> list[tuple[float, Any]]:
     """Give a signal, or the signals that count in a weighted sum, with their weights."""
+    return [(weight, part) for weight, part in _all_parts(signal) if weight > 0]
+
+
+def _all_parts(signal: Any) -> list[tuple[float, Any]]:
     if not isinstance(signal, WeightedSignal):
         return [(1.0, signal)]
     signals = signal._named()
     weights = np.ones(len(signals)) if signal.weights is None else signal.weights
     return [
-        (weight * inner, kind)
+        (max(weight, 0.0) * inner, kind)
         for (_, part), weight in zip(signals, weights, strict=False)
-        if weight > 0
-        for inner, kind in _parts(part)
+        for inner, kind in _all_parts(part)
     ]
 
 
@@ -632,6 +649,8 @@ class WeightedSignal(_OddsMixin, ClassifierMixin, _BaseComposition):
         "weights": ["array-like", None],
     }
 
+    _given_digester: Digester | None = None
+
     def __init__(
         self,
         signals: list[tuple[str, Any]] | None = None,
@@ -666,11 +685,11 @@ class WeightedSignal(_OddsMixin, ClassifierMixin, _BaseComposition):
         else:
             X, y = validate_data(self, X, y, ensure_all_finite="allow-nan")
         classes, codes = _two_classes(y)
-        self._digester = Digester().fit(X)
+        self._digester = self._given_digester or Digester().fit(X)
         self.signals_, self._scales = [], []
         for name, signal in signals:
             digested = self._digester.feed(signal, X)
-            fitted = fit_signal(clone(signal), digested, codes)
+            fitted = fit_signal(clone(signal), digested, codes, self._digester)
             scores = log_odds(fitted, digested)
             spread = float(scores.std())
             scale = 1.0 if signal_kind(signal) == "classifier" or spread == 0 else 1.0 / spread
@@ -706,6 +725,10 @@ class WeightedSignal(_OddsMixin, ClassifierMixin, _BaseComposition):
         """Set parameters, also those of the signals by ``name__parameter``."""
         self._set_params("signals", **params)
         return self
+
+    def digest_as(self, digester: Digester) -> None:
+        """Let columns be what a table knows of them; without this they are what `X` looks like."""
+        self._given_digester = digester
 
     def _named(self) -> list[tuple[str, Any]]:
         if self.signals is None:

@@ -5,6 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
@@ -12,13 +15,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectFdr
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
 
 from tabgraa_sklearn import _alignment, _synthesizer
-from tabgraa_sklearn._alignment import Aligner
+from tabgraa_sklearn._alignment import Aligner, one_tells
 from tabgraa_sklearn._judging import is_worse
-from tabgraa_sklearn._rewards import rewards
+from tabgraa_sklearn._rewards import rewards, seed_signal
 from tabgraa_sklearn._trial import try_signal
 from tabgraa_sklearn.constraints import Predicate
 from tabgraa_sklearn.signals import (
@@ -27,6 +31,7 @@ from tabgraa_sklearn.signals import (
     PairwiseDependence,
     TwoSampleClassifier,
     WeightedSignal,
+    check_forgetting,
     suppression,
 )
 
@@ -231,3 +236,184 @@ def test_the_cost_of_refinement_counts_every_row_that_is_drawn(tiny, people, mon
         model.sample(40, refine=True, random_state=0, **request)
         assert model.refinement_ == {"drawn": sum(drawn), "returned": 40}
         assert sum(drawn) >= 8 * 40
+
+
+# -- what else a fresh pair of eyes found ----------------------------------------------------
+
+
+def test_certainty_says_how_much_of_a_region_of_one_column_is_left(tiny, people):
+    share = is_old(people).mean()
+    for certainty in (0.6, 0.999):
+        odds = (1 - certainty) / certainty
+        model = aligned(tiny, signal=Forget(is_old, certainty=certainty)).fit(people)
+        left = is_old(model.sample(4000, random_state=0)).mean()
+        assert left == pytest.approx(share * odds / (share * odds + 1 - share), abs=0.04)
+
+
+def test_one_column_tells_a_region_or_none_does():
+    random = np.random.default_rng(0)
+    token_ids = random.integers(0, 10, (5000, 3))
+    assert one_tells(token_ids, token_ids[:, 1] > 6)
+    assert not one_tells(token_ids, (token_ids[:, 1] > 6) & (token_ids[:, 2] > 3))
+
+
+def test_frequencies_are_matched_to_what_should_be_left_of_a_region(tiny, people, monkeypatch):
+    matched = []
+    table_to_match = Aligner._table_to_match
+
+    def noted(self, *args):
+        matched.append(table_to_match(self, *args))
+        return matched[-1]
+
+    monkeypatch.setattr(Aligner, "_table_to_match", noted)
+
+    def share(predicate, weights=None):
+        model = aligned(tiny, signal=Forget(predicate, certainty=0.9)).fit(people, None, weights)
+        token_ids, counts = matched.pop()
+        frame = model._tokenizer.decode(token_ids.numpy(), np.full(token_ids.shape, 0.5))
+        return counts[torch.from_numpy(predicate(frame).to_numpy())].sum() / counts.sum()
+
+    old = is_old(people).mean()
+    assert share(is_old) == pytest.approx(old / 9 / (old / 9 + 1 - old), abs=0.01)
+    weights = np.where(is_old(people), 3.0, 1.0)
+    old = np.average(is_old(people), weights=weights)
+    assert share(is_old, weights) == pytest.approx(old / 9 / (old / 9 + 1 - old), abs=0.02)
+    # Of a region of two columns as much as the model draws, lest others pay for it.
+    both = lambda rows: (rows["kind"] == "a") & is_old(rows)  # noqa: E731
+    assert share(both) > 0.5 * both(people).mean()
+
+
+def test_what_a_signal_writes_into_its_rows_reaches_no_others(tiny, people):
+    def predicate(rows):
+        rows["age"] = -rows["age"]
+        rows["more"] = 1
+        return rows["age"] < -60
+
+    def change(rows):
+        rows["kind"] = 0.0
+        return rows
+
+    pipeline = make_pipeline(FunctionTransformer(change), LogisticRegression())
+    for signal in (Forget(predicate), pipeline, WeightedSignal([("in", Forget(predicate))])):
+        model = aligned(tiny, signal=signal, max_epochs=1).fit(people)
+        for refine in (False, True):
+            drawn = model.sample(50, random_state=0, refine=refine)
+            assert list(drawn) == list(people)
+            assert drawn["kind"].isin(["a", "b", "c"]).all()
+            assert (drawn["age"] > 0).all()
+
+
+def test_a_region_where_nobody_looks_for_it_is_refused(tiny, people):
+    hidden = make_pipeline(FunctionTransformer(), Forget(is_old))
+    with pytest.raises(ValueError, match=r"WeightedSignal .* got one as forget of Pipeline"):
+        aligned(tiny, signal=hidden).fit(people)
+    check_forgetting(WeightedSignal([("off", Forget(is_old))], weights=[0.0]))
+
+
+@pytest.mark.parametrize("given", [np.asarray, list, pd.Series, pd.array])
+def test_missing_answers_of_a_predicate_count_as_no(given):
+    rows = pd.DataFrame({"flag": pd.array([True, None, False], dtype="boolean")})
+    forget = Forget(lambda rows: given(rows["flag"]))
+    assert forget.fit(rows).predict_proba(rows)[:, 1].round(3).tolist() == [0.001, 0.5, 0.5]
+    forget = Forget(lambda rows: given([True, np.nan, False]))
+    assert forget.fit(rows).predict_proba(rows)[:, 1].round(3).tolist() == [0.001, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("given", [["x", "y"], [2, 3], [0.5, 1.0], [[True], [False]], True, None])
+def test_answers_of_a_predicate_that_are_no_booleans_are_refused(given):
+    rows = pd.DataFrame({"x": [1, 2]})
+    with pytest.raises(ValueError, match="predicate must give one boolean for each of the 2 rows"):
+        Forget(lambda rows: given).fit(rows).predict_proba(rows)
+    with pytest.raises(ValueError, match=r"constraints: .* must give one bool for each of 2 rows"):
+        Predicate(lambda rows: given).holds(rows)
+
+
+def test_an_interrupt_leaves_no_signal_of_another_model(tiny, people, monkeypatch):
+    model = aligned(tiny, signal=LogisticRegression(), max_epochs=1).fit(people)
+    fit_signal, calls = Aligner._fit_signal, []
+
+    def interrupted(self, *args):
+        calls.append(args)
+        if len(calls) == 3:  # after both rounds
+            raise KeyboardInterrupt
+        return fit_signal(self, *args)
+
+    monkeypatch.setattr(Aligner, "_fit_signal", interrupted)
+    assert model.n_rounds_ == 0  # nothing that holds for sure
+    model.set_params(warm_start=True, n_rounds=2, signal=Forget(is_old))
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model.fit(people)
+    assert model.best_round_ == 2
+    assert not hasattr(model, "signal_")
+    model.fit(people)
+    assert isinstance(model.signal_, Forget)
+    assert model.n_rounds_ == 2
+
+
+def test_messages_of_further_rounds_count_on(tiny, people, capsys):
+    model = aligned(tiny, signal=Forget(is_old, certainty=0.9)).fit(people)
+    model.set_params(warm_start=True, n_rounds=2, verbose=1).fit(people)
+    shown = capsys.readouterr().out
+    assert "round 2/2" in shown
+    assert "round 0" not in shown
+    assert f"kept round {model.best_round_}" in shown
+
+
+def test_a_sum_of_signals_knows_the_kinds_of_columns(tiny, recwarn):
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame({"code": np.arange(300) % 290 * 7, "x": random.normal(size=300)})
+    signal = WeightedSignal([("in", WeightedSignal([("odds", LogisticRegression())]))])
+    model = aligned(tiny, signal=signal, column_kinds={"code": "categorical"}, max_epochs=1)
+    model.fit(rows)
+    inner = model.signal_.signals_[0][1]
+    assert inner._digester is model.signal_._digester is model._rounds.digester
+    assert not [warning for warning in recwarn if "distinct" in str(warning.message)]
+
+
+def test_folds_of_a_signal_are_seeded(people):
+    folds = StratifiedKFold(3, shuffle=True)
+    signal = CalibratedClassifierCV(RandomForestClassifier(5), cv=folds)
+    seed_signal(signal, 7)
+    assert (signal.cv.random_state, signal.estimator.random_state) == (7, 7)
+    assert folds.random_state is None
+    assert signal.cv is not folds
+
+
+def test_small_tables_say_why_there_are_no_rounds(tiny, people):
+    model = tiny(n_rounds=None).fit(people)
+    assert (model.n_rounds_, model.rounds_stop_reason_) == (0, "too few rows")
+    with pytest.raises(ValueError, match="of too few rows"):
+        model.sample(3, refine=True)
+    assert tiny(n_rounds=0).fit(people).rounds_stop_reason_ == "n_rounds"
+
+
+class _Scores(ClassifierMixin, BaseEstimator):
+    def __init__(self, classes=(0, 1), fails=False):
+        self.classes, self.fails = classes, fails
+
+    def fit(self, X, y):
+        self.classes_ = np.asarray(self.classes)
+        return self
+
+    def predict_proba(self, X):
+        if self.fails:
+            raise TypeError("boom")
+        return np.full((len(X), 2), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"signal": _Scores(fails=True)}, r"signal could not score rows: TypeError\('boom'\)"),
+        ({"signal": _Scores(("authentic", "fake"))}, "signal must have the labels .*fake"),
+        ({"reward": lambda p: 1 / 0}, "reward .* could not be computed: ZeroDivisionError"),
+        ({"reward": lambda p: np.full(len(p), np.nan)}, "reward .* with 0 finite ones"),
+        ({"reward": lambda p: p[:3]}, "reward must give one"),
+    ],
+)
+def test_what_a_signal_or_reward_raises_is_named_before_anything_is_learnt(
+    tiny, people, params, message, monkeypatch
+):
+    monkeypatch.setattr(_synthesizer, "fit_supervised", None)
+    with pytest.raises(ValueError, match=message):
+        aligned(tiny, **params).fit(people)

@@ -309,8 +309,10 @@ def test_the_sure_slope_is_what_log_odds_must_be_multiplied_by():
 def test_each_signal_gets_the_form_that_it_can_digest():
     frame = pd.DataFrame({"age": [1.0, np.nan, 3.0] * 10, "sex": ["f", "m", "f"] * 10})
     digester = Digester().fit(frame)
-    assert digester.feed(make_pipeline(LogisticRegression()), frame) is frame
-    assert digester.feed(Forget(), frame) is frame
+    for whole in (make_pipeline(LogisticRegression()), Forget()):
+        fed = digester.feed(whole, frame)
+        pd.testing.assert_frame_equal(fed, frame)
+        assert fed is not frame  # it may be written into
     numbers = digester.feed(LGBMClassifier(), frame)
     assert numbers.shape == (30, 2)
     assert np.isnan(np.asarray(numbers)[1, 0])

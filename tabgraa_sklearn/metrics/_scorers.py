@@ -24,7 +24,8 @@ def log_likelihood_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     Returns
     -------
     float
-        Up to 0. The most exact of the scorers: it needs no samples.
+        Where columns have densities it may be above 0. The most exact of the scorers: it needs
+        no samples.
     """
     return float(np.mean(estimator.score_samples(X)))
 
