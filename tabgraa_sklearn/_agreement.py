@@ -72,24 +72,55 @@ def advantage(
     drawing = Drawing.of(backbone, precision)
     if (own == own[0]).all():
         own = own[:1]  # one order of all rows is read faster
-    found = []
     with drawing.mode():
-        in_order = torch.tensor([order], device=drawing.device)
-        step = rows_per_pass(len(order))
-        for start in range(0, len(token_ids), step):
-            rows = slice(start, start + step)
-            ids = torch.from_numpy(token_ids[rows].astype(np.int64)).to(drawing.device)
-            given = torch.from_numpy(known[rows]).to(drawing.device)
-            orders = torch.from_numpy(own if len(own) == 1 else own[rows]).to(drawing.device)
-            found.append(log_quotient(drawing.model, ids, given, orders, in_order).cpu())
-    return torch.cat(found).double().numpy()
+        ids, given, orders = (
+            torch.from_numpy(part).to(drawing.device) for part in (token_ids, known, own)
+        )
+        return log_quotient(drawing.model, ids, given, orders, order).cpu().double().numpy()
 
 
 def log_quotient(
-    model: Backbone, token_ids: Tensor, known: Tensor, own: Tensor, order: Tensor
+    model: CompactBackbone,
+    token_ids: Tensor,
+    known: Tensor,
+    own: Tensor,
+    order: list[int],
+    barred: dict[int, Tensor] | None = None,
 ) -> Tensor:
-    """Give :func:`advantage` of rows that go through the model at once, (n_rows,)."""
-    return model(token_ids, order).sum(1) - (model(token_ids, own) * ~known).sum(1)
+    """Give :func:`advantage`, (n_rows,), where the model is and in its mode.
+
+    Rows that are the same go through the model once. Of some columns the first tokens that were
+    `barred`, (n_first,), when a cell was drawn are out of the question in both orders.
+    """
+    in_order = torch.tensor([order], device=token_ids.device)
+    key = [token_ids, known] if len(own) == 1 else [token_ids, known, own]
+    kept, group = _distinct(torch.cat([part.to(torch.int32) for part in key], 1))
+    found = []
+    for rows in kept.split(rows_per_pass(len(order))):
+        ids, given = token_ids[rows].long(), known[rows]
+        masks = {c: ~given[:, c, None] & mask for c, mask in (barred or {}).items()}
+        drawn = model(ids, own if len(own) == 1 else own[rows], masks) * ~given
+        found.append(model(ids, in_order, masks).sum(1) - drawn.sum(1))
+    return torch.cat(found)[group]
+
+
+def _distinct(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Give one row of each kind, and which of them each row is like; on a GPU all are taken."""
+    if keys.device.type != "cpu":
+        every = torch.arange(len(keys), device=keys.device)
+        return every, every
+    first, group, _ = _same(keys.numpy())
+    return torch.from_numpy(first), torch.from_numpy(group)
+
+
+def _same(keys: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Find equal rows: one of each kind, the kind of each row, and how many there are of each."""
+    keys = np.ascontiguousarray(keys)
+    whole = keys.view(np.dtype((np.void, keys.shape[1] * keys.itemsize)))[:, 0]
+    _, first, group, counts = np.unique(
+        whole, return_index=True, return_inverse=True, return_counts=True
+    )
+    return first, group.ravel(), counts
 
 
 def known_first(known: npt.NDArray[np.bool_], order: list[int]) -> npt.NDArray[np.int64]:
@@ -115,13 +146,7 @@ def patterns_of(known: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], ..
         Which of the patterns each row has.
     counts : ndarray of shape (n_patterns,)
     """
-    # One number for each pattern, eight columns to a byte.
-    packed = np.ascontiguousarray(np.packbits(known, axis=1))
-    rows = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
-    _, first, group, counts = np.unique(
-        rows, return_index=True, return_inverse=True, return_counts=True
-    )
-    return first, group.ravel(), counts
+    return _same(np.packbits(known, axis=1))
 
 
 def candidates_of(n_columns: int) -> int:

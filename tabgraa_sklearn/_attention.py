@@ -103,6 +103,10 @@ class _CellLayer(DynamicLayer):  # type: ignore[misc]
         """Take in a cell that was written through all parts."""
         self._show(self.length + 1)
 
+    def rewind(self, length: int) -> None:
+        """Forget what was written behind the first cells."""
+        self._show(length)
+
 
 class CellCache(Cache):  # type: ignore[misc]
     """Keys and values of rows that are read cell by cell.
@@ -142,6 +146,11 @@ class CellCache(Cache):  # type: ignore[misc]
         """Take in the cells that were written through all parts."""
         for layer in self.layers:
             layer.lengthen()
+
+    def rewind(self, length: int) -> None:
+        """Forget all but the first cells."""
+        for layer in self.layers:
+            layer.rewind(length)
 
 
 def _attention(

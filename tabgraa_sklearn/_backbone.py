@@ -540,8 +540,21 @@ class CompactBackbone(Backbone):
 
     # -- likelihood ------------------------------------------------------------------------
 
-    def forward(self, token_ids: Tensor, order: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        token_ids: Tensor,
+        order: Tensor | None = None,
+        barred: dict[int, Tensor] | None = None,
+    ) -> Tensor:
         """Log-probability of each cell given those before it in `order`, in nats.
+
+        Parameters
+        ----------
+        token_ids : Tensor of shape (batch, n_digits), int64
+        order : Tensor of shape (batch, n_columns) or (1, n_columns), int64, optional
+            As in :meth:`hidden`.
+        barred : dict of {column: Tensor of shape (batch, n_first), bool}, optional
+            First tokens of a cell that are out of the question.
 
         Returns
         -------
@@ -550,7 +563,9 @@ class CompactBackbone(Backbone):
         """
         states = self.hidden(token_ids, order)
         first = token_ids[:, self.first]
-        cells = self.vocabulary.log_prob(states, first, [None] * self.n_columns)
+        barred = barred or {}
+        extra = [barred[c] * _MASKED if c in barred else None for c in range(self.n_columns)]
+        cells = self.vocabulary.log_prob(states, first, extra)
         if self.two_digit:
             index = (first + self.start)[:, self.two]
             inner = self.level_states(states[:, self.two], index)

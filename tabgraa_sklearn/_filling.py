@@ -151,13 +151,14 @@ class _Filler:
             return self._alike(tokens, frozenset(np.flatnonzero(known[0]).tolist()), numbers[0])
         done = []
         for part in torch.arange(len(tokens), device=device).split(self.drawing.most):
-            drawn = [self._complete(tokens[part], there[part], each[part]) for each in numbers]
+            given = [each[part] for each in numbers]
+            drawn = self._complete(tokens[part], there[part], given)
             if len(drawn) == 1:
                 done.append(drawn[0])
                 continue
-            scores = torch.stack([self._advantage(one, there[part]) for one in drawn], 1)
-            best = (scores / self.temperature + noise.to(device)[part]).argmax(1)
             candidates = torch.stack(drawn, 1)
+            scores = self._advantage(candidates, there[part])
+            best = (scores / self.temperature + noise.to(device)[part]).argmax(1)
             done.append(candidates[torch.arange(len(part), device=device), best])
         return torch.cat(done).cpu().numpy()
 
@@ -180,13 +181,28 @@ class _Filler:
         )
         return drawn.cpu().numpy()
 
-    def _complete(self, token_ids: Tensor, known: Tensor, uniforms: Tensor) -> Tensor:
-        """Complete rows, each in its order."""
+    def _complete(self, token_ids: Tensor, known: Tensor, uniforms: list[Tensor]) -> list[Tensor]:
+        """Complete rows, each in its order, once for each of `uniforms`."""
+        orders, n_given = self._orders(known), int(known[0].sum())
+        cache = CellCache(len(self.order))
+        states = self.drawing.model.read(token_ids, orders[:, : n_given + 1], cache)
+        drawn = []
+        for each in uniforms:
+            cache.rewind(n_given + 1)
+            drawn.append(self._draw(token_ids.clone(), orders, n_given, each, states, cache))
+        return drawn
+
+    def _draw(
+        self,
+        token_ids: Tensor,
+        orders: Tensor,
+        n_given: int,
+        uniforms: Tensor,
+        states: Tensor,
+        cache: CellCache,
+    ) -> Tensor:
+        """Draw what follows the given cells, which have been read, into `token_ids`."""
         model, n_columns = self.drawing.model, len(self.order)
-        token_ids, orders = token_ids.clone(), self._orders(known)
-        n_given = int(known[0].sum())
-        cache = CellCache(n_columns)
-        states = model.read(token_ids, orders[:, : n_given + 1], cache)
         for step in range(n_given, n_columns):
             asked = orders[:, step]
             inputs = torch.empty_like(states, dtype=model.begin.dtype)
@@ -216,11 +232,21 @@ class _Filler:
         order = torch.tensor(self.order, device=known.device)
         return (order.argsort() + len(order) * ~known).argsort(1)
 
-    def _advantage(self, token_ids: Tensor, known: Tensor) -> Tensor:
-        """Log-probability of rows in the order of sampling, less that of what was drawn in theirs.
+    def _advantage(self, candidates: Tensor, known: Tensor) -> Tensor:
+        """Log-probability in the order of sampling, less that of what was drawn in its own.
 
-        Where known cells are the same, the difference is one of what was drawn alone.
+        Of each candidate of each row, (n_rows, n_candidates). Where known cells are the same, the
+        difference is one of what was drawn alone. What may not be drawn has no say in either.
         """
-        order = torch.tensor([self.order], device=known.device)
-        own = self._orders(known)
-        return log_quotient(self.drawing.model, token_ids, known, own, order)
+        n_rows, n_candidates, _ = candidates.shape
+        known = known.repeat_interleave(n_candidates, 0)
+        barred = {column: ~mask.any(1) for column, mask in self.allowed.items()}
+        found = log_quotient(
+            self.drawing.model,
+            candidates.flatten(0, 1),
+            known,
+            self._orders(known),
+            self.order,
+            barred,
+        )
+        return found.view(n_rows, n_candidates)

@@ -31,6 +31,7 @@ _BEGINNINGS = 1024  # of rows, that go through the model at once
 _READ_CELLS = 1 << 18  # of rows that are searched for common beginnings
 _FEW_VALUES = 8  # of a target, that each row is tried with
 _FEW_CELLS = 256  # or where so few cells are read for it
+_TRIED = 16  # values of a target that has more, at a time
 
 
 @singledispatch
@@ -47,7 +48,8 @@ def distributions(
     Missing cells of the other columns are left out. A column of few values is tried with each of
     them: by Bayes' rule its probabilities are in proportion to those of the rows that arise, read
     in the order of sampling, in which the model knows most. Of one with more values the
-    distribution is read off the model behind the cells that are there.
+    distribution is read off the model behind the cells that are there, and corrected by trials of
+    32 of them (:func:`_corrected`).
 
     Yields
     ------
@@ -66,7 +68,7 @@ def distributions(
     values = np.flatnonzero(~absent)
     few = len(values) <= _FEW_VALUES or len(values) * len(order) <= _FEW_CELLS
     read = _by_trial if few else _behind
-    n_rows = max(_READ_CELLS // len(order) // (len(values) if few else 1), 64)
+    n_rows = max(_READ_CELLS // len(order) // (len(values) if few else _TRIED), 64)
     sizes = known.sum(1)
     for size in np.unique(sizes):
         alike = np.flatnonzero(sizes == size)
@@ -96,16 +98,41 @@ def _by_trial(
     values: npt.NDArray[np.int64],
 ) -> Found:
     """Probability of rows with each value of the target, relative to the likeliest's."""
-    n_columns, n_values = len(order), len(values)
+    each = torch.from_numpy(values).to(tokens.device).expand(len(tokens), -1)
+    chances = _nats_of_trials(model, codec, tokens, known, order, target, each)
+    yield np.arange(len(tokens)), (chances - chances.amax(1, keepdim=True)).exp()
+
+
+def _nats_of_trials(
+    model: CompactBackbone,
+    codec: Codec,
+    tokens: torch.Tensor,
+    known: npt.NDArray[np.bool_],
+    order: list[int],
+    target: int,
+    values: torch.Tensor,
+) -> torch.Tensor:
+    """Log-probability of rows with several values of the target each, but for a constant of each.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (n_rows, n_digits), int64
+    known : ndarray of shape (n_rows, n_columns)
+        As many of each row.
+    values : Tensor of shape (n_rows, n_values), int64
+        Pairs of tokens, as one number.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_values), in nats
+    """
+    n_columns, n_values = len(order), values.shape[1]
     counted = known.copy()
     counted[:, target] = True
     rank = np.where(counted, 0, n_columns) + np.argsort(order)
     orders = torch.from_numpy(rank.argsort(1)[:, : int(counted[0].sum())]).to(tokens.device)
     tried, orders = tokens.repeat_interleave(n_values, 0), orders.repeat_interleave(n_values, 0)
-    digits = np.unravel_index(values, (*codec.sizes, 1))
-    for place in range(len(codec.sizes)):
-        digit = int(model.layout.first[target]) + place
-        tried[:, digit] = torch.from_numpy(digits[place]).to(tokens).repeat(len(tokens))
+    _put(model, codec, tried, target, values.flatten())
     tables = model.output_tables(model.begin.dtype)
     nats = model.begin.new_zeros(len(tried))
     seen = torch.zeros_like(nats, dtype=torch.bool)  # whether the target was asked for
@@ -115,8 +142,78 @@ def _by_trial(
         for column in asked[seen].unique().tolist():  # what comes before is the same for all
             rows = (seen & (asked == column)).nonzero()[:, 0]
             nats[rows] += _cell_nats(model, tables, column, states, own[rows], tried[rows])
-    chances = nats.view(len(tokens), n_values)
-    yield np.arange(len(tokens)), (chances - chances.amax(1, keepdim=True)).exp()
+    return nats.view(len(tokens), n_values)
+
+
+def _put(
+    model: CompactBackbone, codec: Codec, tokens: torch.Tensor, target: int, values: torch.Tensor
+) -> None:
+    """Write one value of the target into each row."""
+    place = int(model.layout.first[target])
+    if len(codec.sizes) == 1:
+        tokens[:, place] = values
+    else:
+        tokens[:, place], tokens[:, place + 1] = values // codec.sizes[1], values % codec.sizes[1]
+
+
+def _corrected(
+    model: CompactBackbone,
+    codec: Codec,
+    tokens: torch.Tensor,
+    known: npt.NDArray[np.bool_],
+    order: list[int],
+    target: int,
+    values: torch.Tensor,
+    found: torch.Tensor,
+) -> torch.Tensor:
+    """Bring distributions nearer to those of the order of sampling, (n_rows, n_values).
+
+    Some values are tried as in :func:`_by_trial`. Of values with an order these are quantiles of
+    what was found, and then quantiles of what came of it; the logarithm of the quotient is
+    interpolated between them. Else they are the likeliest, and the others keep their odds to all of
+    these.
+    """
+    first = torch.div(values, codec.sizes[1] if len(codec.sizes) > 1 else 1, rounding_mode="floor")
+    position = torch.from_numpy(codec.positions[0]).to(values.device)[first]
+    nats = found.clamp_min(1e-30).log()
+    n_tried = min(_TRIED, len(values))
+
+    def quotient(tried: torch.Tensor) -> torch.Tensor:
+        chosen = values[tried]
+        trials = _nats_of_trials(model, codec, tokens, known, order, target, chosen)
+        return trials - nats.gather(1, tried)
+
+    if not position.isfinite().all():
+        tried = found.topk(n_tried, 1).indices
+        gained = quotient(tried)
+        gained = gained - gained.amax(1, keepdim=True)
+        share = found.gather(1, tried)
+        usual = (share * gained.exp()).sum(1, keepdim=True).log() - share.sum(1, keepdim=True).log()
+        more = usual.expand_as(found).scatter(1, tried, gained)
+        return (nats + more).softmax(1)
+    ranked = (position * len(values)).argsort(stable=True)  # second digits stand in their order
+    back = ranked.argsort()
+    levels = (torch.arange(n_tried, device=values.device) + 0.5) / n_tried
+    shares = found[:, ranked]
+    places, gained = torch.empty_like(shares[:, :0], dtype=torch.int64), shares[:, :0]
+    for _ in range(2):
+        cumulative = shares.cumsum(1)
+        wanted = levels.expand(len(shares), -1) * cumulative[:, -1:]
+        new = torch.searchsorted(cumulative, wanted.contiguous()).clamp_max(len(values) - 1)
+        places, by_place = torch.cat([places, new], 1).sort(1)
+        gained = torch.cat([gained, quotient(ranked[new])], 1).gather(1, by_place)
+        shares = (nats[:, ranked] + _interpolated(places, gained, len(values))).softmax(1)
+    return shares[:, back]
+
+
+def _interpolated(places: torch.Tensor, heights: torch.Tensor, n: int) -> torch.Tensor:
+    """Interpolate between points of each row at 0 .. n - 1, (n_rows, n); flat beyond the ends."""
+    at = torch.arange(n, device=places.device).expand(len(places), -1).contiguous()
+    right = torch.searchsorted(places.contiguous(), at).clamp_max(places.shape[1] - 1)
+    left = (right - 1).clamp_min(0)
+    low, high = places.gather(1, left), places.gather(1, right)
+    share = ((at - low) / (high - low).clamp_min(1)).clamp(0.0, 1.0)
+    return torch.lerp(heights.gather(1, left), heights.gather(1, right), share.to(heights.dtype))
 
 
 def _cell_nats(
@@ -170,11 +267,19 @@ def _behind(
     levels = read_rows(model, tokens, orders.to(tokens.device), _BEGINNINGS)
     states, own = deque(levels, maxlen=1).pop()  # of the last column
     chosen = torch.from_numpy(values).to(tokens.device)
+    place = np.argsort(order)
+    later = (known & (place > place[target])).any()  # else that is the order of sampling
     at_once = 1 << min(max(_CELLS // _size(codec), 1), _BEGINNINGS).bit_length() - 1
     for number, part in enumerate(states.split(at_once)):
         here = (own // at_once == number).nonzero()[:, 0]
         found = _cells(model, codec, part, target)[:, chosen]
-        yield here.cpu().numpy(), found[own[here] % at_once]
+        shares = found[own[here] % at_once]
+        rows = here.cpu().numpy()
+        if later:
+            shares = shares / shares.sum(1, keepdim=True).clamp_min(1e-30)
+            settings = (model, codec, tokens[here], known[rows], order, target)
+            shares = _corrected(*settings, chosen, shares)
+        yield rows, shares
 
 
 def reduce_numbers(values: Floats, probabilities: Floats, statistic: Any) -> Floats:
