@@ -29,6 +29,7 @@ __all__ = [
     "Request",
     "check_cells",
     "check_constraints",
+    "check_contradictions",
     "given_tokens",
     "order_for",
     "parse_conditions",
@@ -126,6 +127,27 @@ class Request:
                     cells = cells if chosen is None else cells.iloc[chosen]
                     frame[name] = _as_dtype(cells, frame[name].dtype, codec.column)
         return frame
+
+
+def check_contradictions(requests: list[Request], tokenizer: Tokenizer) -> None:
+    """Raise where the given cells of a row are all that a constraint is about, and break it."""
+    names = tokenizer.schema_.names
+    for request in requests:
+        given = {names[column] for column in request.given}
+        known = [c for c in request.constraints if c.columns and given.issuperset(c.columns)]
+        if not known:
+            continue
+        places = np.arange(1 if request.alike else len(request.rows))
+        tokens = np.maximum(request.tokens[places], 0)
+        frame = tokenizer.decode(tokens, np.full((len(places), len(names)), 0.5))
+        frame = replace(request, limits={}, choices={}).restore(frame, tokenizer, places)
+        for constraint in known:
+            broken = ~constraint.holds(frame)
+            if broken.any():
+                cells = frame[list(constraint.columns)].iloc[int(broken.argmax())].to_dict()
+                raise ValueError(
+                    f"conditions contradict constraints: {constraint!r} does not hold for {cells}."
+                )
 
 
 def order_for(order: list[int], request: Request) -> list[int]:

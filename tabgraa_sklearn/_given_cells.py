@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import uuid
 from decimal import Decimal, InvalidOperation
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,21 @@ def as_cells(column: Column, cells: pd.Series) -> pd.Series:
     ValueError
         Where one is no cell of the column; the message names both.
     """
+    try:
+        return _as_cells(column, cells)
+    except ValueError as error:
+        if error.__cause__ is None or str(error).startswith("conditions"):
+            raise
+        # What reads a column tells of its cells, not which of them it was.
+        given = list(cells[cells.notna()])
+        wrong = next((cell for cell in given if not isinstance(cell, Real)), given[0])
+        raise ValueError(
+            f"conditions[{column.name!r}] must hold cells of dtype {column.dtype}; got {wrong!r}: "
+            f"{error.__cause__}"
+        ) from error
+
+
+def _as_cells(column: Column, cells: pd.Series) -> pd.Series:
     reader = column.cells
     there = cells.notna().to_numpy()
     if not isinstance(reader, NumberCells) or not column.has_numbers or not there.any():
@@ -131,6 +147,6 @@ def as_time(column: Column, cell: Any) -> Any:
     except Exception as error:  # pytz has errors of its own, of times that summer time skips
         raise ValueError(
             f"conditions[{column.name!r}] must hold cells of dtype {column.dtype}; got {cell!r}: "
-            f"{error}"
+            f"{error!r}"
         ) from error
     return cell

@@ -25,6 +25,7 @@ from ._conditions import (
     Request,
     check_cells,
     check_constraints,
+    check_contradictions,
     given_tokens,
     parse_conditions,
     requests_of_cells,
@@ -366,6 +367,7 @@ class QuestionsMixin:
             requests = requests_of_cells(cells, tokenizer)
         for request in requests:
             request.constraints = held
+        check_contradictions(requests, tokenizer)
         return self._fulfil(requests, seed=seed, temperature=temperature, refine=refine)
 
     def _to_correct(
