@@ -268,17 +268,18 @@ def _behind(
     states, own = deque(levels, maxlen=1).pop()  # of the last column
     chosen = torch.from_numpy(values).to(tokens.device)
     place = np.argsort(order)
-    later = (known & (place > place[target])).any()  # else that is the order of sampling
+    later = (known & (place > place[target])).any(1)  # else that is the order of sampling
     at_once = 1 << min(max(_CELLS // _size(codec), 1), _BEGINNINGS).bit_length() - 1
     for number, part in enumerate(states.split(at_once)):
         here = (own // at_once == number).nonzero()[:, 0]
         found = _cells(model, codec, part, target)[:, chosen]
         shares = found[own[here] % at_once]
         rows = here.cpu().numpy()
-        if later:
-            shares = shares / shares.sum(1, keepdim=True).clamp_min(1e-30)
-            settings = (model, codec, tokens[here], known[rows], order, target)
-            shares = _corrected(*settings, chosen, shares)
+        shares /= shares.sum(1, keepdim=True).clamp_min(1e-30)
+        if later[rows].any():
+            wrong = torch.from_numpy(later[rows]).to(here.device)
+            settings = (model, codec, tokens[here[wrong]], known[rows[later[rows]]], order, target)
+            shares[wrong] = _corrected(*settings, chosen, shares[wrong])
         yield rows, shares
 
 

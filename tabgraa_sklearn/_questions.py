@@ -137,6 +137,9 @@ class QuestionsMixin:
     ) -> npt.NDArray[Any]:
         """Predict a column from the others.
 
+        Of columns with up to eight values each is tried; of others up to 32, between which the
+        rest is interpolated, or the 16 likeliest where they have no order.
+
         Parameters
         ----------
         X : DataFrame or array-like
@@ -261,7 +264,9 @@ class QuestionsMixin:
         Returns
         -------
         ndarray of shape (n_rows,), float64
-            A number that was not seen counts as the nearest token. A category that was not seen
+            A number that was not seen counts as the nearest token, with all of its probability
+            where that is a single number: of a column whose numbers are listed the sum over all
+            numbers it might hold exceeds 1. A category that was not seen
             in fit counts with one part in the number of rows fitted, plus one.
 
         Raises

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from conftest import make_tiny
 
-from tabgraa_sklearn import _meeting
+from tabgraa_sklearn import _meeting, _questions
 from tabgraa_sklearn.constraints import Constraint, FixedCombinations, Inequality, Predicate
 
 
@@ -243,6 +243,35 @@ def test_what_is_never_met_is_told_with_the_rate(model):
     never = Predicate(lambda frame: frame["high"] < 0, name="below zero")
     with pytest.raises(ValueError, match=r"below zero.*not met for 2 of 2 rows.*0 met.*0\.00%"):
         model.sample(2, constraints=[never], random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"city": "Bern", "country": "FR"}, r"combinations.* does not hold for .*'Bern'.*'FR'"),
+        ({"low": 30.0, "high": 30.0, "grade": "a"}, r"Inequality.* does not hold for .*30\.0"),
+        (
+            pd.DataFrame({"city": ["Lyon", None, "Nice"], "country": ["FR", "CH", "CH"]}),
+            r"does not hold for {'city': 'Nice', 'country': 'CH'}",
+        ),
+    ],
+)
+def test_conditions_that_break_a_constraint_raise_before_any_work(
+    model, all_three, conditions, message, monkeypatch
+):
+    monkeypatch.setattr(_questions, "meet", None)
+    with pytest.raises(ValueError, match=f"conditions contradict constraints: .*{message}"):
+        model.sample(
+            3 if isinstance(conditions, pd.DataFrame) else 10,
+            conditions=conditions,
+            constraints=all_three,
+        )
+
+
+def test_given_cells_that_keep_a_constraint_are_no_contradiction(model, all_three):
+    given = {"city": "Bern", "country": "CH", "low": (1, None), "high": (None, 90.0)}
+    drawn = model.sample(5, conditions=given, constraints=all_three, random_state=0)
+    assert (drawn["country"] == "CH").all()
 
 
 @pytest.mark.parametrize(

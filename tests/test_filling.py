@@ -6,9 +6,12 @@ import pytest
 import torch
 from conftest import make_table, make_tiny
 
-from tabgraa_sklearn import TabGRAASynthesizer, _filling
+from tabgraa_sklearn import TabGRAASynthesizer, _filling, _prediction
+from tabgraa_sklearn._agreement import advantage, known_first, log_quotient
+from tabgraa_sklearn._backbone import CompactBackbone
 from tabgraa_sklearn._conditions import given_tokens, tokens_of_values
 from tabgraa_sklearn._filling import fill_tokens
+from tabgraa_sklearn._sampling import Drawing
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +141,113 @@ def test_that_a_cell_is_missing_has_no_say_whatever_is_given():
         filled = model.impute(asked, random_state=0)
         # Of rows that have `b`, one in eleven has u.
         assert (filled["a"] == "u").mean() == pytest.approx((a == "u").mean(), abs=0.12)
+
+
+@pytest.fixture(scope="module", params=["ordered", "categories"])
+def backwards(request):
+    """Give a model that never read `y` before `x`, and rows; both have many values."""
+    random = np.random.default_rng(0)
+    x = random.integers(0, 50, 3000)
+    y = 2 * x + random.integers(0, 12, 3000)
+    table = pd.DataFrame({"x": x, "y": y})
+    if request.param == "categories":
+        # Labels whose order says nothing.
+        table["x"] = random.permutation(50)[x].astype(str)
+    settings = {"max_epochs": 12, "batch_size": 64, "learning_rate": 1e-2, "n_rounds": 0}
+    model = make_tiny(random_order_share=0.0, **settings).fit(table)
+    assert model.column_order_ == [0, 1]
+    return model, table
+
+
+def test_predictions_of_many_values_are_corrected_by_trials(backwards, monkeypatch):
+    model, table = backwards
+    asked = table[["y"]].head(300)
+
+    def found(few, corrected=_prediction._corrected):
+        monkeypatch.setattr(_prediction, "_FEW_VALUES", few)
+        monkeypatch.setattr(_prediction, "_FEW_CELLS", 0)
+        monkeypatch.setattr(_prediction, "_corrected", corrected)
+        return model.predict_proba(asked, "x")
+
+    exact, usual = found(100), found(1)
+    behind = found(1, lambda *args: args[-1])
+    np.testing.assert_allclose(usual.sum(axis=1), 1, rtol=1e-6)
+    distance, before = (0.5 * abs(other - exact).sum(axis=1).mean() for other in (usual, behind))
+    # Of 50 values 32 at the most are tried where they have an order, else the 16 likeliest: what
+    # the wrong order rules out stays so.
+    assert distance < (0.05 if exact.columns.dtype.kind == "i" else before - 0.1)
+    assert before > 0.5
+
+
+def test_values_between_those_that_are_tried_are_interpolated():
+    places = torch.tensor([[1, 3, 3, 6]])
+    heights = torch.tensor([[0.0, 2.0, 2.0, 5.0]])
+    found = _prediction._interpolated(places, heights, 9)
+    assert found.tolist() == [[0, 0, 1, 2, 3, 4, 5, 5, 5]]
+
+
+def test_candidates_are_weighted_as_they_were_drawn(fitted, table):
+    """Without the missing cells, which may not be drawn: an oracle, cell by cell."""
+    tokenizer, model = fitted._tokenizer, fitted.model_.eval()
+    tokens, _ = given_tokens(table.head(6), tokenizer, strict=True)
+    tokens = torch.from_numpy(np.maximum(tokens, 0)).long()
+    allowed = tokens_of_values(tokenizer)
+    barred = {c: torch.from_numpy(~mask.any(1)) for c, mask in allowed.items()}
+    column = next(c for c, mask in barred.items() if mask.any())
+    order = fitted.column_order_
+    known = torch.ones(6, len(order), dtype=torch.bool)
+    known[3:, column] = False
+    own = torch.tensor([order]).expand(6, -1).clone()
+    with torch.no_grad():
+        usual = log_quotient(model, tokens, known, own, order)
+        masked = log_quotient(model, tokens, known, own, order, barred)
+        digit = int(model.layout.first[column])
+        share = torch.zeros(6)
+        for token in barred[column].nonzero()[:, 0].tolist():
+            tried = tokens.clone()
+            tried[:, digit] = token
+            share += model(tried, torch.tensor([order]))[:, column].exp()
+    # In the order of sampling; what was drawn in its own is the same here, and falls away.
+    torch.testing.assert_close(masked, usual, atol=1e-4, rtol=1e-4)
+    cells = torch.where(known, 0.0, model(tokens, torch.tensor([order])))[:, column].detach()
+    there = model(tokens, torch.tensor([order]), {column: ~known[:, [column]] & barred[column]})
+    there = torch.where(known, 0.0, there)[:, column].detach()
+    torch.testing.assert_close(there[3:], cells[3:] - (1 - share[3:]).log(), atol=1e-4, rtol=1e-4)
+    assert (share[3:] > 0.01).any()
+
+
+def test_rows_that_are_the_same_go_through_the_model_once(fitted, table, monkeypatch):
+    tokens, known = given_tokens(holes_of(table).head(5), fitted._tokenizer, strict=True)
+    tokens, known = np.maximum(tokens, 0), known
+    own = known_first(known, fitted.column_order_)
+    settings = (fitted.column_order_, torch.float32)
+    alone = advantage(fitted.model_, tokens, known, own, *settings)
+    rows, log_prob, seen = np.arange(400) % 5, CompactBackbone.forward, []
+
+    def counted(self, token_ids, *args):
+        seen.append(len(token_ids))
+        return log_prob(self, token_ids, *args)
+
+    monkeypatch.setattr(CompactBackbone, "forward", counted)
+    found = advantage(fitted.model_, tokens[rows], known[rows], own[rows], *settings)
+    assert seen == [5, 5]
+    np.testing.assert_allclose(found, alone[rows], rtol=1e-5)
+
+
+def test_given_cells_are_read_once_for_all_candidates(fitted, table, monkeypatch):
+    tokens, known = given_tokens(table.head(40), fitted._tokenizer, strict=True)
+    tokens = torch.from_numpy(np.maximum(tokens, 0)).long()
+    there = torch.from_numpy(np.arange(known.shape[1]) % 2 == 0).expand(40, -1)
+    drawing = Drawing.of(fitted.model_, torch.float32)
+    tables = drawing.model.output_tables(torch.float32)
+    filler = _filling._Filler(drawing, tables, fitted.column_order_, 1.0, {}, False)
+    uniforms = [torch.rand(40, tokens.shape[1], generator=torch.manual_seed(k)) for k in (0, 1)]
+    with drawing.mode():
+        apart = [filler._complete(tokens, there, [each])[0] for each in uniforms]
+        reads, read = [], CompactBackbone.read
+        monkeypatch.setattr(CompactBackbone, "read", lambda *a: reads.append(1) or read(*a))
+        together = filler._complete(tokens, there, uniforms)
+    assert reads == [1]
+    assert not torch.equal(*apart)
+    for one, other in zip(apart, together, strict=True):
+        assert torch.equal(one, other)

@@ -199,6 +199,10 @@ def test_unknown_columns_in_kinds_are_named():
         ([0.1, 0.25, 3], "float64", 2),
         ([0.1, 0.2], "float32", 1),
         ([0.1, 0.2], "float16", 1),
+        # Multiples of 2 ** -24 have decimals only as every number of single precision has.
+        ((np.arange(1, 200) * 77_003 % 2**24 / 2**24).tolist(), "float32", None),
+        ((np.arange(1, 200) * 77_003 % 2**24 / 2**24).round(3).tolist(), "float32", 3),
+        ([2.0**26, 2.0**30], "float32", 0),
         ([1 / 3], "float64", None),
         ([1e300], "float64", None),
         ([1e-15], "float64", 15),
