@@ -93,8 +93,7 @@ def log_quotient(
     `barred`, (n_first,), when a cell was drawn are out of the question in both orders.
     """
     in_order = torch.tensor([order], device=token_ids.device)
-    key = [token_ids, known] if len(own) == 1 else [token_ids, known, own]
-    kept, group = _distinct(torch.cat([part.to(torch.int32) for part in key], 1))
+    kept, group = _distinct([token_ids, known] if len(own) == 1 else [token_ids, known, own])
     found = []
     for rows in kept.split(rows_per_pass(len(order))):
         ids, given = token_ids[rows].long(), known[rows]
@@ -104,12 +103,12 @@ def log_quotient(
     return torch.cat(found)[group]
 
 
-def _distinct(keys: Tensor) -> tuple[Tensor, Tensor]:
+def _distinct(keys: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Give one row of each kind, and which of them each row is like; on a GPU all are taken."""
-    if keys.device.type != "cpu":
-        every = torch.arange(len(keys), device=keys.device)
+    if keys[0].device.type != "cpu":
+        every = torch.arange(len(keys[0]), device=keys[0].device)
         return every, every
-    first, group, _ = _same(keys.numpy())
+    first, group, _ = _same(torch.cat([part.to(torch.int32) for part in keys], 1).numpy())
     return torch.from_numpy(first), torch.from_numpy(group)
 
 

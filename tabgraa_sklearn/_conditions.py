@@ -142,7 +142,7 @@ def check_contradictions(requests: list[Request], tokenizer: Tokenizer) -> None:
         frame = tokenizer.decode(tokens, np.full((len(places), len(names)), 0.5))
         frame = replace(request, limits={}, choices={}).restore(frame, tokenizer, places)
         for constraint in known:
-            broken = ~constraint.holds(frame)
+            broken = ~np.asarray(constraint.holds(frame.copy()), dtype=bool)
             if broken.any():
                 cells = frame[list(constraint.columns)].iloc[int(broken.argmax())].to_dict()
                 raise ValueError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import uuid
 from decimal import Decimal, InvalidOperation
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -49,11 +48,19 @@ def as_cells(column: Column, cells: pd.Series) -> pd.Series:
             raise
         # What reads a column tells of its cells, not which of them it was.
         given = list(cells[cells.notna()])
-        wrong = next((cell for cell in given if not isinstance(cell, Real)), given[0])
+        wrong = next((cell for cell in given if not _is_cell(column, cell)), given[0])
         raise ValueError(
             f"conditions[{column.name!r}] must hold cells of dtype {column.dtype}; got {wrong!r}: "
             f"{error.__cause__}"
         ) from error
+
+
+def _is_cell(column: Column, cell: Any) -> bool:
+    try:
+        _as_cells(column, pd.Series([cell], dtype=object))
+    except ValueError:
+        return False
+    return True
 
 
 def _as_cells(column: Column, cells: pd.Series) -> pd.Series:

@@ -218,16 +218,20 @@ def _marker(series: pd.Series, missing: npt.NDArray[np.bool_]) -> Any:
 def _decimals(values: npt.NDArray[np.float64], dtype: Any) -> int | None:
     """Find the number of decimals that all values have, judged at the precision of `dtype`.
 
-    Where steps of the last decimal are finer than those of `dtype`, any value would have them.
+    Where steps of the last decimal are finer than those of `dtype`, any value would have them: of
+    most values they must be coarser.
     """
     values = np.unique(values)
     steps = 2.0 ** (np.finfo(dtype).nmant + 1)
+    usual = float(np.median(np.abs(values))) if len(values) else 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for decimals in range(_MAX_DECIMALS + 1):
             # A few first: most columns fail at once.
             for part in (values[:100], values):
                 scaled = np.rint(part * 10.0**decimals)
-                if not (np.abs(scaled) < (steps if decimals else _EXACT)).all():
+                if not (np.abs(scaled) < _EXACT).all():
+                    return None
+                if decimals and usual * 10.0**decimals >= steps:
                     return None
                 back = (scaled / 10.0**decimals).astype(dtype)
                 if not (back == part.astype(dtype)).all():

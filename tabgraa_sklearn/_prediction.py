@@ -68,7 +68,8 @@ def distributions(
     values = np.flatnonzero(~absent)
     few = len(values) <= _FEW_VALUES or len(values) * len(order) <= _FEW_CELLS
     read = _by_trial if few else _behind
-    n_rows = max(_READ_CELLS // len(order) // (len(values) if few else _TRIED), 64)
+    tried = len(values) if few else _TRIED if _read_later(known, order, target).any() else 1
+    n_rows = max(min(_READ_CELLS // len(order) // tried, _CELLS // len(values)), 64)
     sizes = known.sum(1)
     for size in np.unique(sizes):
         alike = np.flatnonzero(sizes == size)
@@ -86,6 +87,14 @@ def distributions(
                 total = np.maximum(shares.sum(1, keepdims=True), 1e-300)
                 probabilities[:, values] = shares / total
                 yield rows[own], probabilities
+
+
+def _read_later(
+    known: npt.NDArray[np.bool_], order: list[int], target: int
+) -> npt.NDArray[np.bool_]:
+    """Say of each row whether a known cell comes behind the target in the order of sampling."""
+    place = np.argsort(order)
+    return np.asarray((known & (place > place[target])).any(1))
 
 
 def _by_trial(
@@ -173,8 +182,8 @@ def _corrected(
     interpolated between them. Else they are the likeliest, and the others keep their odds to all of
     these.
     """
-    first = torch.div(values, codec.sizes[1] if len(codec.sizes) > 1 else 1, rounding_mode="floor")
-    position = torch.from_numpy(codec.positions[0]).to(values.device)[first]
+    n_second = codec.sizes[1] if len(codec.sizes) > 1 else 1
+    position = codec.positions[0][values.cpu().numpy() // n_second]
     nats = found.clamp_min(1e-30).log()
     n_tried = min(_TRIED, len(values))
 
@@ -183,7 +192,7 @@ def _corrected(
         trials = _nats_of_trials(model, codec, tokens, known, order, target, chosen)
         return trials - nats.gather(1, tried)
 
-    if not position.isfinite().all():
+    if not np.isfinite(position).all():
         tried = found.topk(n_tried, 1).indices
         gained = quotient(tried)
         gained = gained - gained.amax(1, keepdim=True)
@@ -191,15 +200,19 @@ def _corrected(
         usual = (share * gained.exp()).sum(1, keepdim=True).log() - share.sum(1, keepdim=True).log()
         more = usual.expand_as(found).scatter(1, tried, gained)
         return (nats + more).softmax(1)
-    ranked = (position * len(values)).argsort(stable=True)  # second digits stand in their order
+    # Second digits stand in their order.
+    ranked = torch.from_numpy(position.argsort(kind="stable")).to(values.device)
     back = ranked.argsort()
-    levels = (torch.arange(n_tried, device=values.device) + 0.5) / n_tried
+    steps = torch.arange(n_tried, device=values.device)
+    levels = (steps + 0.5) / n_tried
     shares = found[:, ranked]
     places, gained = torch.empty_like(shares[:, :0], dtype=torch.int64), shares[:, :0]
     for _ in range(2):
         cumulative = shares.cumsum(1)
         wanted = levels.expand(len(shares), -1) * cumulative[:, -1:]
-        new = torch.searchsorted(cumulative, wanted.contiguous()).clamp_max(len(values) - 1)
+        new = torch.searchsorted(cumulative, wanted.contiguous())
+        # Each another one: where one value has many quantiles, those behind it are tried too.
+        new = (new - steps).cummax(1).values.clamp_max(len(values) - n_tried) + steps
         places, by_place = torch.cat([places, new], 1).sort(1)
         gained = torch.cat([gained, quotient(ranked[new])], 1).gather(1, by_place)
         shares = (nats[:, ranked] + _interpolated(places, gained, len(values))).softmax(1)
@@ -267,8 +280,7 @@ def _behind(
     levels = read_rows(model, tokens, orders.to(tokens.device), _BEGINNINGS)
     states, own = deque(levels, maxlen=1).pop()  # of the last column
     chosen = torch.from_numpy(values).to(tokens.device)
-    place = np.argsort(order)
-    later = (known & (place > place[target])).any(1)  # else that is the order of sampling
+    later = _read_later(known, order, target)  # else that is the order of sampling
     at_once = 1 << min(max(_CELLS // _size(codec), 1), _BEGINNINGS).bit_length() - 1
     for number, part in enumerate(states.split(at_once)):
         here = (own // at_once == number).nonzero()[:, 0]

@@ -257,8 +257,8 @@ def log_odds(signal: Any, X: Any) -> Floats:
 
 def _place_of_real(signal: Any) -> int:
     """Where probabilities of real rows stand; without `classes_` last."""
-    classes = list(getattr(signal, "classes_", (0, 1)))
-    if sorted(map(str, classes)) != ["0", "1"] and set(classes) != {0, 1}:
+    classes = np.asarray(getattr(signal, "classes_", (0, 1))).tolist()
+    if classes not in ([0, 1], [1, 0], ["0", "1"], ["1", "0"]):
         raise ValueError(
             "signal must have the labels that it is fitted on as classes_, 1 for real rows and 0 "
             f"for synthetic ones; got {classes}."

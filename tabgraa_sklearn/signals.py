@@ -685,7 +685,8 @@ class WeightedSignal(_OddsMixin, ClassifierMixin, _BaseComposition):
         else:
             X, y = validate_data(self, X, y, ensure_all_finite="allow-nan")
         classes, codes = _two_classes(y)
-        self._digester = self._given_digester or Digester().fit(X)
+        given, self._given_digester = self._given_digester, None  # of this table alone
+        self._digester = given or Digester().fit(X)
         self.signals_, self._scales = [], []
         for name, signal in signals:
             digested = self._digester.feed(signal, X)
@@ -727,7 +728,7 @@ class WeightedSignal(_OddsMixin, ClassifierMixin, _BaseComposition):
         return self
 
     def digest_as(self, digester: Digester) -> None:
-        """Let columns be what a table knows of them; without this they are what `X` looks like."""
+        """Let columns be, in the next fit, what a table knows of them, not what `X` looks like."""
         self._given_digester = digester
 
     def _named(self) -> list[tuple[str, Any]]:

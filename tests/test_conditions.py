@@ -1,6 +1,7 @@
 """Conditions, gaps and predictions: exact cells, right distributions, clear errors."""
 
 import itertools
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -399,7 +400,10 @@ def test_the_target_has_no_say_in_its_prediction(model, people):
         ({"age": (1, 2, 3)}, r"conditions\['age'\] must be a range \(low, high\)"),
         ({"age": ("a", "b")}, r"conditions\['age'\] must be a range of cells of dtype int64"),
         ({"age": "old"}, r"conditions\['age'\] must hold cells of dtype int64; got 'old'"),
-        ({"age": [40, "x"]}, r"conditions\['age'\] must hold cells of dtype int64; got 'x'"),
+        (
+            {"age": [Decimal(40), "x"]},
+            r"conditions\['age'\] must hold cells of dtype int64; got 'x'",
+        ),
         (pd.DataFrame({"age": [40, None, "x"]}), r"conditions\['age'\] .* got 'x'"),
         ({"kind": ("a", "b")}, r"conditions\['kind'\] is a range, .* no order"),
         ({"kind": []}, r"conditions\['kind'\] is an empty set"),

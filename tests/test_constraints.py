@@ -268,6 +268,22 @@ def test_conditions_that_break_a_constraint_raise_before_any_work(
         )
 
 
+class _Untidy(Constraint):
+    """Writes into its rows, and answers by a list."""
+
+    columns = ("low",)
+
+    def holds(self, frame):
+        frame["low"] = 1e9
+        return [True] * len(frame)
+
+
+def test_own_constraints_are_asked_on_rows_of_their_own(model):
+    given = {"low": 30.0, "high": 40.0}
+    both = [_Untidy(), Inequality("low", "high")]
+    assert len(model.sample(3, conditions=given, constraints=both, random_state=0)) == 3
+
+
 def test_given_cells_that_keep_a_constraint_are_no_contradiction(model, all_three):
     given = {"city": "Bern", "country": "CH", "low": (1, None), "high": (None, 90.0)}
     drawn = model.sample(5, conditions=given, constraints=all_three, random_state=0)

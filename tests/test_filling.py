@@ -194,26 +194,32 @@ def test_candidates_are_weighted_as_they_were_drawn(fitted, table):
     allowed = tokens_of_values(tokenizer)
     barred = {c: torch.from_numpy(~mask.any(1)) for c, mask in allowed.items()}
     column = next(c for c, mask in barred.items() if mask.any())
-    order = fitted.column_order_
+    order = [column, *(other for other in fitted.column_order_ if other != column)]
     known = torch.ones(6, len(order), dtype=torch.bool)
     known[3:, column] = False
-    own = torch.tensor([order]).expand(6, -1).clone()
+    in_order = torch.tensor([order])
+    own = torch.from_numpy(known_first(known.numpy(), order))  # the drawn cell comes last
+    own[:3] = in_order
     with torch.no_grad():
         usual = log_quotient(model, tokens, known, own, order)
         masked = log_quotient(model, tokens, known, own, order, barred)
         digit = int(model.layout.first[column])
-        share = torch.zeros(6)
+        shares = torch.zeros(2, 6)  # of missing cells, in the order of sampling and in its own
         for token in barred[column].nonzero()[:, 0].tolist():
             tried = tokens.clone()
             tried[:, digit] = token
-            share += model(tried, torch.tensor([order]))[:, column].exp()
-    # In the order of sampling; what was drawn in its own is the same here, and falls away.
-    torch.testing.assert_close(masked, usual, atol=1e-4, rtol=1e-4)
-    cells = torch.where(known, 0.0, model(tokens, torch.tensor([order])))[:, column].detach()
-    there = model(tokens, torch.tensor([order]), {column: ~known[:, [column]] & barred[column]})
-    there = torch.where(known, 0.0, there)[:, column].detach()
-    torch.testing.assert_close(there[3:], cells[3:] - (1 - share[3:]).log(), atol=1e-4, rtol=1e-4)
-    assert (share[3:] > 0.01).any()
+            for number, each in enumerate((in_order, own)):
+                shares[number] += model(tried, each)[:, column].exp()
+    less = ((1 - shares[1]) / (1 - shares[0])).log()
+    torch.testing.assert_close(masked[:3], usual[:3], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(masked[3:], usual[3:] + less[3:], atol=1e-4, rtol=1e-4)
+    assert (less[3:].abs() > 0.001).any()
+    drawing = Drawing.of(fitted.model_, torch.float32)
+    masks = {c: torch.from_numpy(mask) for c, mask in allowed.items()}
+    filler = _filling._Filler(drawing, [], order, 1.0, masks, False)
+    with drawing.mode():
+        found = filler._advantage(tokens[3:, None].expand(-1, 2, -1), known[3:])
+    torch.testing.assert_close(found, masked[3:, None].expand(-1, 2), atol=1e-4, rtol=1e-4)
 
 
 def test_rows_that_are_the_same_go_through_the_model_once(fitted, table, monkeypatch):

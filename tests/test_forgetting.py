@@ -255,6 +255,10 @@ def test_one_column_tells_a_region_or_none_does():
     token_ids = random.integers(0, 10, (5000, 3))
     assert one_tells(token_ids, token_ids[:, 1] > 6)
     assert not one_tells(token_ids, (token_ids[:, 1] > 6) & (token_ids[:, 2] > 3))
+    # A range that ends within tokens.
+    exact = random.random(5000) * 40
+    token_ids[:, 0] = exact
+    assert one_tells(token_ids, (exact > 12.5) & (exact < 30.5))
 
 
 def test_frequencies_are_matched_to_what_should_be_left_of_a_region(tiny, people, monkeypatch):
@@ -275,7 +279,7 @@ def test_frequencies_are_matched_to_what_should_be_left_of_a_region(tiny, people
 
     old = is_old(people).mean()
     assert share(is_old) == pytest.approx(old / 9 / (old / 9 + 1 - old), abs=0.01)
-    weights = np.where(is_old(people), 3.0, 1.0)
+    weights = np.random.default_rng(1).uniform(0.5, 2, 300) * np.where(is_old(people), 3.0, 1.0)
     old = np.average(is_old(people), weights=weights)
     assert share(is_old, weights) == pytest.approx(old / 9 / (old / 9 + 1 - old), abs=0.02)
     # Of a region of two columns as much as the model draws, lest others pay for it.

@@ -203,6 +203,7 @@ def test_unknown_columns_in_kinds_are_named():
         ((np.arange(1, 200) * 77_003 % 2**24 / 2**24).tolist(), "float32", None),
         ((np.arange(1, 200) * 77_003 % 2**24 / 2**24).round(3).tolist(), "float32", 3),
         ([2.0**26, 2.0**30], "float32", 0),
+        ([25.7, 8.28, 15.03, 200000.25], "float32", 2),
         ([1 / 3], "float64", None),
         ([1e300], "float64", None),
         ([1e-15], "float64", 15),
