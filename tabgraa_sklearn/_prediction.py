@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
 
@@ -68,14 +69,14 @@ def distributions(
     values = np.flatnonzero(~absent)
     few = len(values) <= _FEW_VALUES or len(values) * len(order) <= _FEW_CELLS
     read = _by_trial if few else _behind
-    tried = len(values) if few else _TRIED if _read_later(known, order, target).any() else 1
+    tried = len(values) if few else _TRIED
     n_rows = max(min(_READ_CELLS // len(order) // tried, _CELLS // len(values)), 64)
     sizes = known.sum(1)
     for size in np.unique(sizes):
         alike = np.flatnonzero(sizes == size)
         for rows in np.split(alike, range(n_rows, len(alike), n_rows)):
             tokens = torch.from_numpy(token_ids[rows]).to(drawing.device)
-            parts = read(drawing.model, codec, tokens, known[rows], order, target, values)
+            parts = read(_Asked(drawing.model, codec, tokens, known[rows], order, target), values)
             while True:
                 with drawing.mode():  # not while the caller has the word
                     part = next(parts, None)
@@ -89,45 +90,57 @@ def distributions(
                 yield rows[own], probabilities
 
 
-def _read_later(
-    known: npt.NDArray[np.bool_], order: list[int], target: int
-) -> npt.NDArray[np.bool_]:
-    """Say of each row whether a known cell comes behind the target in the order of sampling."""
-    place = np.argsort(order)
-    return np.asarray((known & (place > place[target])).any(1))
+@dataclass
+class _Asked:
+    """A column of some rows, which know as many cells each.
+
+    Attributes
+    ----------
+    tokens : Tensor of shape (n_rows, n_digits), int64
+    known : ndarray of shape (n_rows, n_columns)
+        Not of the target.
+    """
+
+    model: CompactBackbone
+    codec: Codec
+    tokens: torch.Tensor
+    known: npt.NDArray[np.bool_]
+    order: list[int]
+    target: int
+
+    def read_later(self) -> npt.NDArray[np.bool_]:
+        """Say of each row whether a known cell comes behind the target in the order of sampling."""
+        place = np.argsort(self.order)
+        return np.asarray((self.known & (place > place[self.target])).any(1))
+
+    def of(self, rows: torch.Tensor) -> _Asked:
+        """Ask it of some of the rows."""
+        return replace(self, tokens=self.tokens[rows], known=self.known[rows.cpu().numpy()])
+
+    def tried(self, values: torch.Tensor) -> torch.Tensor:
+        """Give the tokens of each row with each of its values, pairs of tokens as one number."""
+        tokens = self.tokens.repeat_interleave(values.shape[1], 0)
+        place, chosen = int(self.model.layout.first[self.target]), values.flatten()
+        if len(self.codec.sizes) == 1:
+            tokens[:, place] = chosen
+        else:
+            tokens[:, place] = chosen // self.codec.sizes[1]
+            tokens[:, place + 1] = chosen % self.codec.sizes[1]
+        return tokens
 
 
-def _by_trial(
-    model: CompactBackbone,
-    codec: Codec,
-    tokens: torch.Tensor,
-    known: npt.NDArray[np.bool_],
-    order: list[int],
-    target: int,
-    values: npt.NDArray[np.int64],
-) -> Found:
+def _by_trial(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:
     """Probability of rows with each value of the target, relative to the likeliest's."""
-    each = torch.from_numpy(values).to(tokens.device).expand(len(tokens), -1)
-    chances = _nats_of_trials(model, codec, tokens, known, order, target, each)
-    yield np.arange(len(tokens)), (chances - chances.amax(1, keepdim=True)).exp()
+    each = torch.from_numpy(values).to(asked.tokens.device).expand(len(asked.tokens), -1)
+    chances = _nats_of_trials(asked, each)
+    yield np.arange(len(chances)), (chances - chances.amax(1, keepdim=True)).exp()
 
 
-def _nats_of_trials(
-    model: CompactBackbone,
-    codec: Codec,
-    tokens: torch.Tensor,
-    known: npt.NDArray[np.bool_],
-    order: list[int],
-    target: int,
-    values: torch.Tensor,
-) -> torch.Tensor:
+def _nats_of_trials(asked: _Asked, values: torch.Tensor) -> torch.Tensor:
     """Log-probability of rows with several values of the target each, but for a constant of each.
 
     Parameters
     ----------
-    tokens : Tensor of shape (n_rows, n_digits), int64
-    known : ndarray of shape (n_rows, n_columns)
-        As many of each row.
     values : Tensor of shape (n_rows, n_values), int64
         Pairs of tokens, as one number.
 
@@ -135,46 +148,25 @@ def _nats_of_trials(
     -------
     Tensor of shape (n_rows, n_values), in nats
     """
-    n_columns, n_values = len(order), values.shape[1]
-    counted = known.copy()
+    model, target = asked.model, asked.target
+    counted = asked.known.copy()
     counted[:, target] = True
-    rank = np.where(counted, 0, n_columns) + np.argsort(order)
-    orders = torch.from_numpy(rank.argsort(1)[:, : int(counted[0].sum())]).to(tokens.device)
-    tried, orders = tokens.repeat_interleave(n_values, 0), orders.repeat_interleave(n_values, 0)
-    _put(model, codec, tried, target, values.flatten())
+    rank = np.where(counted, 0, len(asked.order)) + np.argsort(asked.order)
+    orders = torch.from_numpy(rank.argsort(1)[:, : int(counted[0].sum())]).to(values.device)
+    tried, orders = asked.tried(values), orders.repeat_interleave(values.shape[1], 0)
     tables = model.output_tables(model.begin.dtype)
     nats = model.begin.new_zeros(len(tried))
     seen = torch.zeros_like(nats, dtype=torch.bool)  # whether the target was asked for
     for step, (states, own) in enumerate(read_rows(model, tried, orders, _BEGINNINGS)):
-        asked = orders[:, step]
-        seen |= asked == target
-        for column in asked[seen].unique().tolist():  # what comes before is the same for all
-            rows = (seen & (asked == column)).nonzero()[:, 0]
+        next_ = orders[:, step]
+        seen |= next_ == target
+        for column in next_[seen].unique().tolist():  # what comes before is the same for all
+            rows = (seen & (next_ == column)).nonzero()[:, 0]
             nats[rows] += _cell_nats(model, tables, column, states, own[rows], tried[rows])
-    return nats.view(len(tokens), n_values)
+    return nats.view(values.shape)
 
 
-def _put(
-    model: CompactBackbone, codec: Codec, tokens: torch.Tensor, target: int, values: torch.Tensor
-) -> None:
-    """Write one value of the target into each row."""
-    place = int(model.layout.first[target])
-    if len(codec.sizes) == 1:
-        tokens[:, place] = values
-    else:
-        tokens[:, place], tokens[:, place + 1] = values // codec.sizes[1], values % codec.sizes[1]
-
-
-def _corrected(
-    model: CompactBackbone,
-    codec: Codec,
-    tokens: torch.Tensor,
-    known: npt.NDArray[np.bool_],
-    order: list[int],
-    target: int,
-    values: torch.Tensor,
-    found: torch.Tensor,
-) -> torch.Tensor:
+def _corrected(asked: _Asked, values: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
     """Bring distributions nearer to those of the order of sampling, (n_rows, n_values).
 
     Some values are tried as in :func:`_by_trial`. Of values with an order these are quantiles of
@@ -182,15 +174,14 @@ def _corrected(
     interpolated between them. Else they are the likeliest, and the others keep their odds to all of
     these.
     """
+    codec = asked.codec
     n_second = codec.sizes[1] if len(codec.sizes) > 1 else 1
     position = codec.positions[0][values.cpu().numpy() // n_second]
     nats = found.clamp_min(1e-30).log()
     n_tried = min(_TRIED, len(values))
 
     def quotient(tried: torch.Tensor) -> torch.Tensor:
-        chosen = values[tried]
-        trials = _nats_of_trials(model, codec, tokens, known, order, target, chosen)
-        return trials - nats.gather(1, tried)
+        return _nats_of_trials(asked, values[tried]) - nats.gather(1, tried)
 
     if not np.isfinite(position).all():
         tried = found.topk(n_tried, 1).indices
@@ -264,35 +255,26 @@ def _cell_nats(
     return nats + levels * model.opens[first + start][place]
 
 
-def _behind(
-    model: CompactBackbone,
-    codec: Codec,
-    tokens: torch.Tensor,
-    known: npt.NDArray[np.bool_],
-    order: list[int],
-    target: int,
-    values: npt.NDArray[np.int64],
-) -> Found:
-    """Probability of each value of the target behind the cells that are there."""
-    rank = np.where(known, 0, 2 * len(order)) + np.argsort(order)
-    rank[:, target] = len(order)
+def _behind(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:
+    """Probability of each value of the target behind the cells that are there, corrected."""
+    known, n_columns, device = asked.known, len(asked.order), asked.tokens.device
+    rank = np.where(known, 0, 2 * n_columns) + np.argsort(asked.order)
+    rank[:, asked.target] = n_columns
     orders = torch.from_numpy(rank.argsort(1)[:, : int(known[0].sum()) + 1])
-    levels = read_rows(model, tokens, orders.to(tokens.device), _BEGINNINGS)
+    levels = read_rows(asked.model, asked.tokens, orders.to(device), _BEGINNINGS)
     states, own = deque(levels, maxlen=1).pop()  # of the last column
-    chosen = torch.from_numpy(values).to(tokens.device)
-    later = _read_later(known, order, target)  # else that is the order of sampling
-    at_once = 1 << min(max(_CELLS // _size(codec), 1), _BEGINNINGS).bit_length() - 1
+    chosen = torch.from_numpy(values).to(device)
+    later = torch.from_numpy(asked.read_later()).to(device)  # else that is the order of sampling
+    at_once = 1 << min(max(_CELLS // _size(asked.codec), 1), _BEGINNINGS).bit_length() - 1
     for number, part in enumerate(states.split(at_once)):
         here = (own // at_once == number).nonzero()[:, 0]
-        found = _cells(model, codec, part, target)[:, chosen]
+        found = _cells(asked.model, asked.codec, part, asked.target)[:, chosen]
         shares = found[own[here] % at_once]
-        rows = here.cpu().numpy()
         shares /= shares.sum(1, keepdim=True).clamp_min(1e-30)
-        if later[rows].any():
-            wrong = torch.from_numpy(later[rows]).to(here.device)
-            settings = (model, codec, tokens[here[wrong]], known[rows[later[rows]]], order, target)
-            shares[wrong] = _corrected(*settings, chosen, shares[wrong])
-        yield rows, shares
+        wrong = later[here]
+        if wrong.any():
+            shares[wrong] = _corrected(asked.of(here[wrong]), chosen, shares[wrong])
+        yield here.cpu().numpy(), shares
 
 
 def reduce_numbers(values: Floats, probabilities: Floats, statistic: Any) -> Floats:
