@@ -124,7 +124,8 @@ def render_alignment(stored: pd.DataFrame) -> list[str]:
         tables = list(group["table"].unique())
         counts = group.groupby("table")["seed"].nunique()
         every = len(group[run].drop_duplicates())
-        parts.append(f"### Start: {start}, {rounds} rounds, pools of {pool:,} rows")
+        plural = "" if rounds == 1 else "s"
+        parts.append(f"### Start: {start}, {rounds} round{plural}, pools of {pool:,} rows")
         lines = []
         for variant, own in group.groupby("variant", sort=False):
             # Runs of two machines from one seed count as one.
