@@ -223,7 +223,7 @@ def _decimals(values: npt.NDArray[np.float64], dtype: Any) -> int | None:
     """
     values = np.unique(values)
     steps = 2.0 ** (np.finfo(dtype).nmant + 1)
-    usual = float(np.median(np.abs(values))) if len(values) else 0.0
+    usual = float(np.sort(np.abs(values))[len(values) // 2]) if len(values) else 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for decimals in range(_MAX_DECIMALS + 1):
             # A few first: most columns fail at once.
@@ -231,7 +231,7 @@ def _decimals(values: npt.NDArray[np.float64], dtype: Any) -> int | None:
                 scaled = np.rint(part * 10.0**decimals)
                 if not (np.abs(scaled) < _EXACT).all():
                     return None
-                if decimals and usual * 10.0**decimals >= steps:
+                if decimals and usual >= steps / 10.0**decimals:
                     return None
                 back = (scaled / 10.0**decimals).astype(dtype)
                 if not (back == part.astype(dtype)).all():

@@ -401,4 +401,5 @@ def _places(present: Floats) -> int:
     """Give how many decimals keep six digits of the spread of floats."""
     low, high = present[len(present) // 4] / 4, present[3 * len(present) // 4] / 4
     spread = high - low if high > low else present[-1] / 4 - present[0] / 4
-    return _SIGNIFICANT - 1 - math.floor(math.log10(max(float(spread) * 4, 1e-300)))
+    # Four times the spread may be more than there is.
+    return _SIGNIFICANT - 1 - math.floor(math.log10(max(float(spread), 1e-300)) + math.log10(4))

@@ -393,6 +393,7 @@ def test_tokens_become_as_frequent_as_in_the_table(tiny, people):
     aligner = Aligner(tokenizer, order, torch.device("cpu"), torch.float32)
     aligner._seeds = iter(range(100)).__next__
     aligner._digester = Digester(tokenizer).fit(people)
+    aligner._forgets = False
     model = copy.deepcopy(fitted.model_)
     with torch.no_grad():
         noise = np.random.default_rng(0).normal(size=len(model.vocabulary.bias))
@@ -422,7 +423,7 @@ def test_a_failing_signal_leaves_the_estimator_as_it_was(tiny, people, two_round
 
     model = pickle.loads(pickle.dumps(two_rounds))
     before = weights_of(model.model_)
-    with pytest.raises(RuntimeError, match="broken signal"):
+    with pytest.raises(ValueError, match="signal could not score rows: .*broken signal"):
         model.set_params(signal=Broken()).fit(people)
     assert equal_weights(before, weights_of(model.model_))
     assert model.n_rounds_ == 2
@@ -521,7 +522,7 @@ def test_a_signal_that_tells_nothing_ends_the_rounds(tiny, people):
         ({"beta": 0}, "The 'beta' parameter"),
         ({"quantile": 0.7}, "The 'quantile' parameter"),
         ({"reward": "beauty"}, "The 'reward' parameter"),
-        ({"reward": lambda p: p[:3]}, "reward must give one finite number for each of the 400"),
+        ({"reward": lambda p: p[:3]}, "reward must give one finite number for each of the"),
         ({"align_learning_rate": -1.0}, "The 'align_learning_rate' parameter"),
         ({"signal": Forget(lambda rows: rows["age"] > 0)}, "signal forgets all rows"),
         ({"memory": 3}, "The 'memory' parameter"),
