@@ -47,17 +47,21 @@ def as_cells(column: Column, cells: pd.Series) -> pd.Series:
         if error.__cause__ is None or str(error).startswith("conditions"):
             raise
         # What reads a column tells of its cells, not which of them it was.
-        given = list(cells[cells.notna()])
-        wrong = next((cell for cell in given if not _is_cell(column, cell)), given[0])
+        given = cells[cells.notna()]
+        good, bad = 0, len(given)  # so many of the first cells can be read, so many cannot
+        while bad - good > 1:
+            some = (good + bad) // 2
+            good, bad = (some, bad) if _are_cells(column, given.iloc[:some]) else (good, some)
+        wrong = given.iloc[bad - 1]
         raise ValueError(
             f"conditions[{column.name!r}] must hold cells of dtype {column.dtype}; got {wrong!r}: "
             f"{error.__cause__}"
         ) from error
 
 
-def _is_cell(column: Column, cell: Any) -> bool:
+def _are_cells(column: Column, cells: pd.Series) -> bool:
     try:
-        _as_cells(column, pd.Series([cell], dtype=object))
+        _as_cells(column, cells)
     except ValueError:
         return False
     return True

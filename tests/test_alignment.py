@@ -522,7 +522,7 @@ def test_a_signal_that_tells_nothing_ends_the_rounds(tiny, people):
         ({"beta": 0}, "The 'beta' parameter"),
         ({"quantile": 0.7}, "The 'quantile' parameter"),
         ({"reward": "beauty"}, "The 'reward' parameter"),
-        ({"reward": lambda p: p[:3]}, "reward must give one finite number for each of the"),
+        ({"reward": lambda p: p[:3]}, "reward must give one finite number for each of the 600"),
         ({"align_learning_rate": -1.0}, "The 'align_learning_rate' parameter"),
         ({"signal": Forget(lambda rows: rows["age"] > 0)}, "signal forgets all rows"),
         ({"memory": 3}, "The 'memory' parameter"),
