@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-__all__ = ["ATTENTION", "TEXT_ATTENTION", "CellCache", "with_cache"]
+__all__ = ["ATTENTION", "TEXT_ATTENTION", "CellCache", "TreeCache", "with_cache"]
 
 # Their names in transformers' register.
 ATTENTION = "tabgraa_slots"
@@ -61,13 +62,13 @@ class _CellLayer(DynamicLayer):  # type: ignore[misc]
     def _make_room(self, new: tuple[Tensor, Tensor], least: int) -> None:
         """Lay out memory, or twice as much as there was."""
         self.room = max(2 * self.room if self.length else self.room, least)
-        self.whole = [
+        stores = [
             part.new_empty(*part.shape[:2], self.room, part.shape[3], dtype=self.precision)
             for part in new
         ]
-        for old, store in zip(self.laid_out, self.whole, strict=False):
+        for old, store in zip(self.laid_out, stores, strict=False):
             store[:, :, : self.length] = old[:, :, : self.length]
-        self.laid_out = self.whole
+        self.laid_out = stores
 
     def _show(self, length: int) -> tuple[Tensor, Tensor]:
         self.length = length
@@ -76,32 +77,16 @@ class _CellLayer(DynamicLayer):  # type: ignore[misc]
         self.is_initialized = True
         return self.keys, self.values
 
-    def select(self, index: Tensor, spare: _CellLayer | None) -> _CellLayer:
+    def select(self, index: Tensor) -> _CellLayer:
         """Copy some of the sequences."""
         chosen = _CellLayer(self.room, self.precision)
-        chosen.whole = []
-        for number, part in enumerate(self.laid_out):
-            if spare is not None and len(spare.whole[number]) >= len(index):
-                whole = spare.whole[number]
-            else:
-                whole = part.new_empty(len(index), *part.shape[1:])
-            filled, taken = (store[:, :, : self.length] for store in (part, whole[: len(index)]))
+        for part in self.laid_out:
+            store = part.new_empty(len(index), *part.shape[1:])
+            filled, taken = (whole[:, :, : self.length] for whole in (part, store))
             torch.index_select(filled, 0, index, out=taken)
-            chosen.whole.append(whole)
-        chosen.laid_out = [whole[: len(index)] for whole in chosen.whole]
+            chosen.laid_out.append(store)
         chosen._show(self.length)
         return chosen
-
-    def part(self, start: int, n: int) -> _CellLayer:
-        """Show some of the sequences, in place."""
-        shown = _CellLayer(self.room, self.precision)
-        shown.laid_out = [store[start : start + n] for store in self.laid_out]
-        shown._show(self.length)
-        return shown
-
-    def lengthen(self) -> None:
-        """Take in a cell that was written through all parts."""
-        self._show(self.length + 1)
 
     def rewind(self, length: int) -> None:
         """Forget what was written behind the first cells."""
@@ -123,34 +108,81 @@ class CellCache(Cache):  # type: ignore[misc]
         self.room, self.precision = room, precision
         super().__init__(layer_class_to_replicate=lambda: _CellLayer(room, precision))
 
-    def select(self, index: Tensor, spare: CellCache | None = None) -> CellCache:
-        """Copy some of the rows, in the order of `index`.
-
-        Into the memory of `spare`, which is lost, where that is large enough: fresh memory costs
-        more than what is written to it.
-        """
+    def select(self, index: Tensor) -> CellCache:
+        """Copy some of the rows, in the order of `index`."""
         chosen = CellCache(self.room, self.precision)
-        spares = spare.layers if spare is not None and spare.layers else [None] * len(self.layers)
-        chosen.layers = [
-            layer.select(index, old) for layer, old in zip(self.layers, spares, strict=True)
-        ]
+        chosen.layers = [layer.select(index) for layer in self.layers]
         return chosen
-
-    def part(self, start: int, n: int) -> CellCache:
-        """Show `n` of the rows, from `start` on: what is written to them is written here."""
-        shown = CellCache(self.room, self.precision)
-        shown.layers = [layer.part(start, n) for layer in self.layers]
-        return shown
-
-    def lengthen(self) -> None:
-        """Take in the cells that were written through all parts."""
-        for layer in self.layers:
-            layer.lengthen()
 
     def rewind(self, length: int) -> None:
         """Forget all but the first cells."""
         for layer in self.layers:
             layer.rewind(length)
+
+
+@dataclass
+class _Sequences:
+    """Those that are read on next: the cells before, (n_sequences, n_before), and the new one's."""
+
+    n_cells: int
+    paths: Tensor
+    start: int = 0
+
+
+class _TreeLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer for every cell of a tree, each once."""
+
+    def __init__(self, sequences: _Sequences) -> None:
+        super().__init__()
+        self.sequences, self.is_initialized = sequences, False
+
+    def get_seq_length(self) -> int:
+        """Cells before those that are read now."""
+        return int(self.sequences.paths.shape[1])
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
+        """Write the states of one more cell of each sequence, and gather those on its path."""
+        new = torch.cat([key_states, value_states], -1)[:, :, 0]
+        start, stop = self.sequences.start, self.sequences.start + len(new)
+        if not self.is_initialized:
+            self.store = new.new_empty(self.sequences.n_cells, *new.shape[1:])
+            self.dtype, self.device = new.dtype, new.device
+            self.is_initialized = True
+        self.store[start:stop] = new
+        own = torch.arange(start, stop, device=new.device)[:, None]
+        path = torch.cat([self.sequences.paths, own], 1)
+        found = self.store.index_select(0, path.flatten()).view(*path.shape, *new.shape[1:])
+        return found.transpose(1, 2).split([key_states.shape[3], value_states.shape[3]], -1)
+
+
+class TreeCache(Cache):  # type: ignore[misc]
+    """Keys and values of rows that are read cell by cell, where many begin alike.
+
+    Each beginning is a cell of a tree, of which the keys and values are stored once; a sequence is
+    the path to its cell.
+
+    Parameters
+    ----------
+    n_cells : int
+        Cells that the tree may come to have.
+    """
+
+    def __init__(self, n_cells: int) -> None:
+        sequences = _Sequences(n_cells, torch.empty(0, 0, dtype=torch.int64))
+        self.sequences = sequences  # not self in the layers, which would outlive its last use
+        super().__init__(layer_class_to_replicate=lambda: _TreeLayer(sequences))
+
+    def at(self, paths: Tensor, start: int) -> TreeCache:
+        """Say which sequences are read on next, and the number of the first of their new cells.
+
+        Parameters
+        ----------
+        paths : Tensor of shape (n_sequences, n_before), int64
+            The cells of each so far.
+        start : int
+        """
+        self.sequences.paths, self.sequences.start = paths, start
+        return self
 
 
 def _attention(

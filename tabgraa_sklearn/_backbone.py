@@ -624,7 +624,8 @@ class CompactBackbone(Backbone):
         -------
         Tensor of shape (batch, width)
         """
-        return self._transform((inputs + self.asked[column])[:, None], cache)[:, 0]
+        own = self.asked[column] if isinstance(column, int) else F.embedding(column, self.asked)
+        return self._transform((inputs + own)[:, None], cache)[:, 0]
 
     def digits_of(self, column: int, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Give both digits of a column's cells, each (n_rows,); the second is 0 without one."""

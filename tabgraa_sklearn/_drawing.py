@@ -281,7 +281,7 @@ def draw_cell(
         return first, torch.zeros_like(first), chance
     weights, bias = tables[1]
     tokens = model.level_vocabulary.slot(model.two_digit.index(column))
-    own = states if prefix is None else states[prefix]
+    own = states if prefix is None else states.index_select(0, prefix)
     index = first + model.first_start[column]
     inner = model.level_states(own, index)
     logits = _tempered((inner @ weights[tokens].T).to(bias.dtype) + bias[tokens], temperature)
@@ -454,7 +454,7 @@ def _read_off(logits: Tensor, uniforms: Tensor, rows: Tensor | None = None) -> T
     """
     cumulative = logits.softmax(-1).cumsum(-1)
     if rows is not None:
-        cumulative = cumulative[rows]
+        cumulative = cumulative.index_select(0, rows)
     # The last column is at most 1 by rounding; scaling by it keeps every draw inside.
     wanted = (uniforms * cumulative[:, -1])[:, None]
     chosen = torch.searchsorted(cumulative, wanted, right=True)[:, 0]

@@ -16,9 +16,8 @@ import torch
 from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
 from ._conditions import given_tokens
-from ._drawing import OutputTables
 from ._protocols import Backbone, Tokenizer
-from ._reading import by_chunks, read_rows
+from ._reading import cell_nats, read_rows
 from ._sampling import Drawing
 
 __all__ = ["distributions", "reduce_numbers"]
@@ -29,7 +28,7 @@ Found = Iterator[tuple[npt.NDArray[np.int64], torch.Tensor]]  # some of the rows
 
 _CELLS = 1 << 22  # probabilities that are held at once
 _BEGINNINGS = 1024  # of rows, that go through the model at once
-_READ_CELLS = 1 << 18  # of rows that are searched for common beginnings
+_READ_CELLS = 1 << 19  # of rows that are searched for common beginnings
 _FEW_VALUES = 8  # of a target, that each row is tried with
 _FEW_CELLS = 256  # or where so few cells are read for it
 _TRIED = 16  # values of a target that has more, at a time
@@ -162,7 +161,9 @@ def _nats_of_trials(asked: _Asked, values: torch.Tensor) -> torch.Tensor:
         seen |= next_ == target
         for column in next_[seen].unique().tolist():  # what comes before is the same for all
             rows = (seen & (next_ == column)).nonzero()[:, 0]
-            nats[rows] += _cell_nats(model, tables, column, states, own[rows], tried[rows])
+            first, level = model.digits_of(column, tried)
+            digits = first[rows], level[rows]
+            nats[rows] += cell_nats(model, tables, column, states, own[rows], digits, _BEGINNINGS)
     return nats.view(values.shape)
 
 
@@ -218,41 +219,6 @@ def _interpolated(places: torch.Tensor, heights: torch.Tensor, n: int) -> torch.
     low, high = places.gather(1, left), places.gather(1, right)
     share = ((at - low) / (high - low).clamp_min(1)).clamp(0.0, 1.0)
     return torch.lerp(heights.gather(1, left), heights.gather(1, right), share.to(heights.dtype))
-
-
-def _cell_nats(
-    model: CompactBackbone,
-    tables: OutputTables,
-    column: int,
-    states: torch.Tensor,
-    own: torch.Tensor,
-    token_ids: torch.Tensor,
-) -> torch.Tensor:
-    """Log-probability of one cell of each row, which is predicted from its own of the states."""
-    start = model.first_start[column]
-    weights, bias = (part[model.vocabulary.slot(column)] for part in tables[0])
-    first, level = model.digits_of(column, token_ids)
-
-    def of_first(states: torch.Tensor) -> torch.Tensor:
-        return ((states @ weights.T).to(bias.dtype) + bias).log_softmax(-1)
-
-    nats = by_chunks(of_first, _BEGINNINGS, states)[own, first]
-    if model.layout.second[column] < 0:
-        return nats
-    slot = model.level_vocabulary.slot(model.two_digit.index(column))
-    fine_weights, fine_bias = (part[slot] for part in tables[1])
-
-    def of_second(states: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        inner = model.level_states(states, first + start)
-        logits = (inner @ fine_weights.T).to(fine_bias.dtype) + fine_bias
-        barred = model.barred(column, first)
-        return (logits if barred is None else logits + barred).log_softmax(-1)
-
-    # Of each state and first digit once.
-    pairs, place = (own * len(bias) + first).unique(return_inverse=True)
-    own, first = pairs // len(bias), pairs % len(bias)
-    levels = by_chunks(of_second, _BEGINNINGS, states[own], first)[place, level]
-    return nats + levels * model.opens[first + start][place]
 
 
 def _behind(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:

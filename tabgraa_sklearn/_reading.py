@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from ._attention import CellCache
+from ._attention import TreeCache
 from ._backbone import CompactBackbone
+from ._drawing import OutputTables
 
-__all__ = ["by_chunks", "read_rows"]
+__all__ = ["cell_nats", "read_rows"]
 
 
 def read_rows(
@@ -43,36 +45,91 @@ def read_rows(
     """
     cells = _numbered(model, token_ids).gather(1, orders[:, :-1])
     ranked = _lexicographic(torch.cat([cells, orders[:, -1:]], 1))
-    cells, orders, token_ids = cells[ranked], orders[ranked], token_ids[ranked]
+    cells, orders, token_ids = (x.index_select(0, ranked) for x in (cells, orders, token_ids))
     # A row parts from the one before it where a cell differs, or what is asked for next.
     parted = torch.ones_like(orders, dtype=torch.bool)
     parted[1:] = orders[1:] != orders[:-1]
     parted[1:, 1:] |= cells[1:] != cells[:-1]
     parted = parted.cummax(1).values
-    cache, spare = CellCache(orders.shape[1]), None
-    sequence = torch.zeros_like(ranked)
-    for step, fresh in enumerate(parted.T):
+    # Always so many sequences at once.
+    rooms = [-(-n // at_once) * at_once for n in parted.sum(0).tolist()]
+    starts = [0, *itertools.accumulate(rooms)]
+    cache = TreeCache(starts.pop())
+    paths, sequence = ranked.new_empty(rooms[0], 0), torch.zeros_like(ranked)
+    for step, (fresh, start) in enumerate(zip(parted.T, starts, strict=True)):
         kept = fresh.nonzero()[:, 0]
-        asked = orders[kept, step]
+        asked = _repeated(orders[kept, step], rooms[step])
         if step == 0:
-            # One sequence for each column that comes first, of which there are few.
-            room = -(-model.n_columns // at_once) * at_once
-            states = model.advance(model.begin.expand(room, -1), _repeated(asked, room), cache)
+            inputs = model.begin.expand(len(asked), -1)
         else:
-            room = -(-len(kept) // at_once) * at_once
-            inputs = _embedded(model, token_ids[kept], orders[kept, step - 1], at_once)
-            inputs, asked = _repeated(inputs, room), _repeated(asked, room)
-            cache, spare = cache.select(_repeated(sequence[kept], room), spare), cache
-            parts = torch.arange(room, device=asked.device).split(at_once)
-            states = torch.cat(
-                [model.advance(inputs[p], asked[p], cache.part(int(p[0]), at_once)) for p in parts]
-            )
-            cache.lengthen()
+            read = token_ids.index_select(0, kept)
+            inputs = _embedded(model, read, orders[kept, step - 1], at_once)
+            inputs = _repeated(inputs, len(asked))
+            before = sequence[kept]
+            own = (starts[step - 1] + before)[:, None]
+            paths = _repeated(torch.cat([paths.index_select(0, before), own], 1), len(asked))
+        parts = torch.arange(len(asked), device=asked.device).split(at_once)
+        states = torch.cat(
+            [
+                model.advance(inputs[p], asked[p], cache.at(paths[p], start + int(p[0])))
+                for p in parts
+            ]
+        )
         sequence = fresh.cumsum(0) - 1
         yield states, torch.empty_like(sequence).scatter_(0, ranked, sequence)
 
 
-def by_chunks(compute: Callable[..., Tensor], at_once: int, *parts: Tensor) -> Tensor:
+def cell_nats(
+    model: CompactBackbone,
+    tables: OutputTables,
+    column: int,
+    states: Tensor,
+    own: Tensor,
+    digits: tuple[Tensor, Tensor],
+    at_once: int,
+) -> Tensor:
+    """Log-probability of one cell of each row, (n_rows,), in nats.
+
+    Parameters
+    ----------
+    model : CompactBackbone
+    tables : list of (weights, biases)
+        By :meth:`CompactBackbone.output_tables`.
+    column : int
+    states : Tensor of shape (n_states, width)
+    own : Tensor of shape (n_rows,)
+        From which of the states each row's cell is predicted.
+    digits : pair of Tensor of shape (n_rows,)
+        Of each cell, by :meth:`CompactBackbone.digits_of`.
+    at_once : int
+        Sequences that are computed together.
+    """
+    (first, level), start = digits, model.first_start[column]
+    weights, bias = (part[model.vocabulary.slot(column)] for part in tables[0])
+
+    def of_first(states: Tensor) -> Tensor:
+        return ((states @ weights.T).to(bias.dtype) + bias).log_softmax(-1)
+
+    nats = _by_chunks(of_first, at_once, states)[own, first]
+    if model.layout.second[column] < 0:
+        return nats
+    slot = model.level_vocabulary.slot(model.two_digit.index(column))
+    fine_weights, fine_bias = (part[slot] for part in tables[1])
+
+    def of_second(states: Tensor, first: Tensor) -> Tensor:
+        inner = model.level_states(states, first + start)
+        logits = (inner @ fine_weights.T).to(fine_bias.dtype) + fine_bias
+        barred = model.barred(column, first)
+        return (logits if barred is None else logits + barred).log_softmax(-1)
+
+    # Of each state and first digit once.
+    pairs, place = (own * len(bias) + first).unique(return_inverse=True)
+    own, first = pairs // len(bias), pairs % len(bias)
+    levels = _by_chunks(of_second, at_once, states[own], first)[place, level]
+    return nats + levels * model.opens[first + start][place]
+
+
+def _by_chunks(compute: Callable[..., Tensor], at_once: int, *parts: Tensor) -> Tensor:
     """Compute something of so many rows at once, always as many, and put it together.
 
     Parameters
@@ -110,9 +167,9 @@ def _embedded(model: CompactBackbone, token_ids: Tensor, columns: Tensor, at_onc
     cells = model.begin.new_empty(len(token_ids), len(model.begin))
     for column in columns.unique().tolist():
         rows = (columns == column).nonzero()[:, 0]
-        first, level = model.digits_of(column, token_ids[rows])
+        first, level = (digits[rows] for digits in model.digits_of(column, token_ids))
         embed = functools.partial(model.embed_cell, column)
-        cells[rows] = by_chunks(embed, at_once, first, level).to(cells.dtype)
+        cells[rows] = _by_chunks(embed, at_once, first, level).to(cells.dtype)
     return cells
 
 

@@ -14,7 +14,9 @@ from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from ._backbone import CompactBackbone
 from ._protocols import Backbone
+from ._reading import cell_nats, read_rows
 
 __all__ = ["N_FOLDS", "log_likelihood", "row_log_likelihood", "two_sample_score"]
 
@@ -22,6 +24,8 @@ Floats = npt.NDArray[np.float64]
 
 N_FOLDS = 3
 _CELLS = 1 << 14  # cells that are scored at once, which bounds the memory
+_READ_CELLS = 1 << 17  # of rows that are searched for common beginnings
+_BEGINNINGS = 1024  # of rows, that go through the model at once
 
 
 def row_log_likelihood(
@@ -112,16 +116,30 @@ def _most_precise(model: Backbone) -> Backbone:
 
 
 def _cells(exact: Backbone, token_ids: npt.NDArray[Any], order: list[int], unseen: float) -> Floats:
-    device = exact.device
-    block = max(_CELLS // exact.n_columns, 1)
+    columns = torch.tensor([order], device=exact.device)
+    compact = exact if isinstance(exact, CompactBackbone) else None
+    block = max((_READ_CELLS if compact else _CELLS) // exact.n_columns, 1)
     parts = []
     with torch.inference_mode():
         for ids in np.split(token_ids, range(block, len(token_ids), block)):
-            known = torch.from_numpy(np.maximum(ids, 0).astype(np.int64)).to(device)
-            parts.append(exact(known, torch.tensor([order], device=device)).cpu().numpy())
+            known = torch.from_numpy(np.maximum(ids, 0).astype(np.int64)).to(exact.device)
+            found = _read(compact, known, columns) if compact else exact(known, columns)
+            parts.append(found.cpu().numpy())
     cells: Floats = np.concatenate(parts)
     missing = token_ids[:, exact.layout.first] < 0
     return np.where(missing, unseen, cells)
+
+
+def _read(exact: CompactBackbone, token_ids: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Log-probability of each cell, (n_rows, n_columns); what rows share is computed once."""
+    at_once = min(_BEGINNINGS, 1 << (len(token_ids) - 1).bit_length())
+    tables = exact.output_tables(exact.begin.dtype)
+    cells = exact.begin.new_empty(len(token_ids), exact.n_columns)
+    levels = read_rows(exact, token_ids, order.expand(len(token_ids), -1), at_once)
+    for column, (states, own) in zip(order[0].tolist(), levels, strict=True):
+        digits = exact.digits_of(column, token_ids)
+        cells[:, column] = cell_nats(exact, tables, column, states, own, digits, at_once)
+    return cells
 
 
 def two_sample_score(real: Floats, synthetic: Floats, n_jobs: int | None = None) -> float:
