@@ -100,7 +100,10 @@ class Codec:
         return mask
 
     def between(self, low: Any, high: Any) -> Array:
-        """Give the tokens of numbers from `low` to `high`; where none is, those nearest to them."""
+        """Give the tokens of numbers from `low` to `high`; where none is, those nearest to them.
+
+        As :meth:`chosen` does, a token counts with the share of its numbers that lie there.
+        """
         raise NotImplementedError
 
     def within(self, numbers: Array, low: Any, high: Any, turn: int) -> Array:
@@ -318,10 +321,13 @@ class Quantiles(Codec):
     def _on_grid(self, cells: Ids, uniforms: Floats) -> Array:
         """Choose one of the grid's numbers in each cell that is no atom; of none, the next one."""
         assert self.starts is not None
-        counts = (self.starts[cells + 1] - self.starts[cells]).astype(np.float64)
+        return self._numbered(self.starts[cells], self.starts[cells + 1], uniforms)
+
+    def _numbered(self, start: Array, stop: Array, uniforms: Floats) -> Array:
+        """Choose one of the grid's numbers from one to before another, atoms left out."""
+        counts = (stop - start).astype(np.float64)
         last = np.maximum(counts - 1.0, 0.0)
-        steps = np.minimum(np.floor(uniforms * counts), last).astype(np.uint64)
-        numbers = self.starts[cells] + steps
+        numbers = start + np.minimum(np.floor(uniforms * counts), last).astype(np.uint64)
         # Back to the numbers themselves: up by the atoms that lie below.
         before = self.atoms - np.arange(len(self.atoms), dtype=np.uint64)
         numbers = numbers + np.searchsorted(before, numbers, side="right").astype(np.uint64)
@@ -363,17 +369,45 @@ class Quantiles(Codec):
 
     def between(self, low: Any, high: Any) -> Array:
         mask = self.everything(missing=False)
-        inside = np.zeros_like(mask)
+        inside = np.zeros(mask.shape, dtype=np.float32)
         ends = self._scaled(np.array([low, high], dtype=self.x_knots.dtype))
         n_cells = self.n_bins * self.n_levels
-        first, last = np.clip((self.rank(ends) * n_cells).astype(np.int64), 0, n_cells - 1)
-        cells = np.arange(n_cells).reshape(self.n_bins, self.n_levels)
         is_atom = (self.atoms >= ends[0]) & (self.atoms <= ends[1])
-        if not (self._is_beyond(*ends) and is_atom.any()):
-            inside[: self.n_bins] = (cells >= first) & (cells <= last)
+        if not self._is_beyond(*ends):
+            shares = self._shares(*ends)
+            inside[: self.n_bins] = shares.reshape(self.n_bins, self.n_levels)
         inside[self.n_bins : self.n_bins + len(self.atoms), 0] = is_atom
-        # Of a range within one cell, the atoms beside it are no part.
-        return inside & mask
+        inside *= mask
+        if not inside.any():
+            first, last = np.clip((self.rank(ends) * n_cells).astype(np.int64), 0, n_cells - 1)
+            cells = np.arange(n_cells).reshape(self.n_bins, self.n_levels)
+            inside[: self.n_bins] = (cells >= first) & (cells <= last)
+            inside *= mask
+        return inside
+
+    def _shares(self, low: Any, high: Any) -> Floats:
+        """Give the share of each cell's numbers, atoms left out, that lie in a range."""
+        n_cells = self.n_bins * self.n_levels
+        if self.starts is not None:
+            start, stop = self._inside(np.arange(n_cells), low, high)
+            counts = (self.starts[1:] - self.starts[:-1]).astype(np.float64)
+            return (stop - start).astype(np.float64) / np.maximum(counts, 1.0)
+        first, last = self.rank(np.array([low, high])) * n_cells
+        cells = np.arange(n_cells)
+        shares = np.minimum(cells + 1, last) - np.maximum(cells, first)
+        # Of two ends that are one number something is left.
+        touched = (cells >= np.floor(first)) & (cells <= last)
+        shares = np.where(touched, np.clip(shares, 1e-12, 1.0), 0.0)
+        return np.asarray(shares)
+
+    def _inside(self, cells: Ids, low: Any, high: Any) -> tuple[Array, Array]:
+        """Count the grid's numbers below those of some cells that lie in a range, and with them."""
+        assert self.starts is not None
+        below = low - np.uint64(np.searchsorted(self.atoms, low))
+        upto = high - np.uint64(np.searchsorted(self.atoms, high, side="right"))
+        upto = upto + np.uint64(upto < _LARGEST)
+        start = np.clip(below, self.starts[cells], self.starts[cells + 1])
+        return start, np.clip(upto, start, self.starts[cells + 1])
 
     def _is_beyond(self, low: Any, high: Any) -> bool:
         """Say whether a range lies wholly outside of what the cells cover."""
@@ -409,6 +443,8 @@ class Quantiles(Codec):
                 steps = np.floor(shares * (float(high - low) + 1.0)).astype(numbers.dtype)
                 places = low + np.minimum(steps, numbers.dtype.type(high - low))
             return np.where(np.isin(scaled, self.atoms), numbers, places)
+        if self.starts is not None:
+            return self._within_grid(numbers, low, high, turn)
         ranks, first, last = self.rank(scaled), *self.rank(ends)
         cells = np.minimum((ranks * n_cells).astype(np.int64), n_cells - 1)
         start, stop = np.maximum(cells / n_cells, first), np.minimum((cells + 1) / n_cells, last)
@@ -426,6 +462,20 @@ class Quantiles(Codec):
         moved = self.unrank(start + share * (stop - start))
         result = np.where(cut, moved, scaled)
         return result if self.factor == 1.0 else result / self.factor
+
+    def _within_grid(self, numbers: Array, low: Any, high: Any, turn: int) -> Array:
+        """Give rows whose cell a range cuts one of the grid's numbers inside, each as often."""
+        assert self.starts is not None
+        cells, outside = self._cell(numbers), (numbers < low) | (numbers > high)
+        # Extremes are drawn for many of the rows at an end; outside of the range they are as good
+        # as any number of its outermost cell.
+        for end, bound in ((self.x_knots[0], low), (self.x_knots[-1], high)):
+            cells = np.where(outside & (numbers == end), self._cell(np.array([bound])), cells)
+        start, stop = self._inside(cells, low, high)
+        held = self.starts[cells + 1] - self.starts[cells]
+        cut = (stop > start) & (outside | (stop - start < held)) & ~np.isin(numbers, self.atoms)
+        shares = (turn + np.arange(len(numbers)) + 0.5) * _GOLDEN % 1.0
+        return np.where(cut, self._numbered(start, stop, shares), numbers)
 
     def log_widths(self, ids: Ids) -> Floats:
         is_cell = (ids[:, 0] >= 0) & (ids[:, 0] < self.n_bins)

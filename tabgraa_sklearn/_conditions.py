@@ -16,11 +16,12 @@ import pandas as pd
 import torch
 
 from ._cells import DateStringCells, DecimalCells, TimeCells
-from ._codecs import Categories, Codec, FreshValues, nearest
+from ._codecs import Categories, Codec, FreshValues, NumberValues, nearest
 from ._drawing import Wanted
 from ._frames import to_frame
 from ._given_cells import as_cells, as_time
 from ._joining import filled_cells
+from ._possible import Possible
 from ._protocols import Tokenizer
 from ._schema import Column
 from .constraints import Constraint
@@ -29,7 +30,7 @@ __all__ = [
     "Request",
     "check_cells",
     "check_constraints",
-    "check_contradictions",
+    "constrain",
     "given_tokens",
     "order_for",
     "parse_conditions",
@@ -69,6 +70,8 @@ class Request:
         Whether the same is asked of every row.
     constraints : list of Constraint
         What the finished rows must meet.
+    possible : list of Possible
+        What tells which tokens can meet them.
     """
 
     rows: npt.NDArray[np.int64]
@@ -81,6 +84,7 @@ class Request:
     turn: int = 0
     alike: bool = True
     constraints: list[Constraint] = field(default_factory=list)
+    possible: list[Possible] = field(default_factory=list)
 
     def wanted(self, chosen: npt.NDArray[np.int64]) -> Wanted:
         """Give what is asked of some of the rows, by their place among `rows`."""
@@ -89,6 +93,7 @@ class Request:
             self.given,
             {column: torch.from_numpy(mask) for column, mask in self.allowed.items()},
             torch.ones(len(chosen), dtype=torch.float64),
+            self.possible,
         )
 
     def repeated(self, times: int) -> Request:
@@ -129,25 +134,72 @@ class Request:
         return frame
 
 
-def check_contradictions(requests: list[Request], tokenizer: Tokenizer) -> None:
+def constrain(requests: list[Request], constraints: list[Constraint], tokenizer: Tokenizer) -> None:
+    """Ask that rows meet constraints, too.
+
+    Where a given number, or the end of a range, lies between the values that there are tokens for,
+    a token says too little of it: the finished rows decide.
+
+    Raises
+    ------
+    ValueError
+        Where what is asked of a row leaves nothing that meets one of them.
+    """
+    rules = [each.possible(tokenizer) for each in constraints]
+    for request in requests:
+        named = {*request.limits, *request.choices}
+        named.update([] if request.cells is None else request.cells.columns)
+        between = {
+            number
+            for number in map(tokenizer.schema_.position, named)
+            if isinstance(tokenizer.codecs_[number], NumberValues)
+        }
+        request.constraints, request.possible = constraints, []
+        _check_given(request, tokenizer)
+        for constraint, rule in zip(constraints, rules, strict=True):
+            if rule is not None and not between & set(rule.columns()):
+                _check_allowed(request, constraint, rule, tokenizer)
+                request.possible.append(rule)
+
+
+def _check_given(request: Request, tokenizer: Tokenizer) -> None:
     """Raise where the given cells of a row are all that a constraint is about, and break it."""
     names = tokenizer.schema_.names
-    for request in requests:
-        given = {names[column] for column in request.given}
-        known = [c for c in request.constraints if c.columns and given.issuperset(c.columns)]
-        if not known:
-            continue
-        places = np.arange(1 if request.alike else len(request.rows))
-        tokens = np.maximum(request.tokens[places], 0)
-        frame = tokenizer.decode(tokens, np.full((len(places), len(names)), 0.5))
-        frame = replace(request, limits={}, choices={}).restore(frame, tokenizer, places)
-        for constraint in known:
-            broken = ~np.asarray(constraint.holds(frame.copy()), dtype=bool)
-            if broken.any():
-                cells = frame[list(constraint.columns)].iloc[int(broken.argmax())].to_dict()
-                raise ValueError(
-                    f"conditions contradict constraints: {constraint!r} does not hold for {cells}."
-                )
+    given = {names[column] for column in request.given}
+    known = [c for c in request.constraints if c.columns and given.issuperset(c.columns)]
+    if not known:
+        return
+    places = np.arange(1 if request.alike else len(request.rows))
+    tokens = np.maximum(request.tokens[places], 0)
+    frame = tokenizer.decode(tokens, np.full((len(places), len(names)), 0.5))
+    frame = replace(request, limits={}, choices={}).restore(frame, tokenizer, places)
+    for constraint in known:
+        broken = ~np.asarray(constraint.holds(frame.copy()), dtype=bool)
+        if broken.any():
+            cells = frame[list(constraint.columns)].iloc[int(broken.argmax())].to_dict()
+            raise ValueError(
+                f"conditions contradict constraints: {constraint!r} does not hold for {cells}."
+            )
+
+
+def _check_allowed(
+    request: Request, constraint: Constraint, rule: Possible, tokenizer: Tokenizer
+) -> None:
+    """Raise where none of what is allowed of the columns of a constraint can meet it."""
+    allowed = {}
+    for column in rule.columns():
+        if column in request.allowed:
+            allowed[column] = (np.asarray(request.allowed[column]) > 0).any(1)
+        elif column in request.given and request.alike:
+            name = tokenizer.schema_.names[column]
+            first = request.tokens[0, tokenizer.digits(name)][0]
+            allowed[column] = np.arange(tokenizer.codecs_[column].sizes[0]) == first
+    if not rule.some(allowed):
+        names = tokenizer.schema_.names[list(allowed)].tolist()
+        raise ValueError(
+            f"conditions contradict constraints: no row that meets {constraint!r} has what is "
+            f"asked of {names}."
+        )
 
 
 def order_for(order: list[int], request: Request) -> list[int]:

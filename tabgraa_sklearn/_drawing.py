@@ -39,7 +39,8 @@ class Wanted:
         For some other columns, which tokens may be drawn: a mask, or a weight of each in [0, 1].
     chances : Tensor of shape (n_rows,)
         Written while rows are drawn: the probability that the model gave, before each such
-        column but the first, to what is allowed there; the product over the columns.
+        column but the first, to what is allowed there; the product over the columns. 0 where
+        nothing was.
     possible : list of Possible
         What tells which tokens can still meet a constraint.
     """
@@ -205,9 +206,9 @@ def _follow(
                 possible,
                 alike,
             )
-            # The first such column comes right after the given ones: its chance is that of all.
-            if wanted is not None and chance is not None and step > len(wanted.given):
-                wanted.chances[rows] *= chance
+            if wanted is not None and chance is not None:
+                # The first such column comes right after the given ones: its chance is that of all.
+                wanted.chances[rows] *= chance if step > len(wanted.given) else chance > 0
         token_ids[rows, digit] = first
         if model.layout.second[column] >= 0:
             token_ids[rows, digit + 1] = level
@@ -259,8 +260,9 @@ def draw_cell(
     """Draw both digits of a column; the second is 0 where it does not apply.
 
     With `allowed`, and with the first digits that are `possible` of each sequence, only such tokens
-    are drawn, and the probability of these comes back too; where there are none it is 0. `alike`
-    are the rows in an order in which neighbours begin alike: their numbers are stratified then.
+    are drawn, and the probability of these comes back too; only where there are none it is 0, and
+    any token is drawn. `alike` are the rows in an order in which neighbours begin alike: their
+    numbers are stratified then.
     """
     digit = int(model.layout.first[column])
     weights, bias = tables[0]
@@ -273,9 +275,10 @@ def draw_cell(
             share = share * _allowed_share(model, states, column, tables, temperature, allowed)
         if possible is not None:
             share[: len(possible)] *= possible
-        chance = (logits.softmax(-1) * share).sum(-1)
+        some = (share > 0).any(-1)
+        chance = (logits.softmax(-1) * share).sum(-1).clamp_min(1e-30) * some
         chance = chance if prefix is None else chance[prefix]
-        logits = logits + torch.where((share > 0).any(-1, keepdim=True), share, 1.0).log()
+        logits = logits + torch.where(some[:, None], share, 1.0).log()
     first = _read_off(logits, _spread(uniforms[:, digit], alike), prefix)
     if model.layout.second[column] < 0:
         return first, torch.zeros_like(first), chance

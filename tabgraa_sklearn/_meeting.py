@@ -12,9 +12,7 @@ import torch
 
 from ._agreement import CANDIDATES as SEVERAL
 from ._agreement import advantage, orders_disagree, probed
-from ._codecs import NumberValues
 from ._conditions import Request, order_for
-from ._possible import Possible
 from ._protocols import Backbone, Tokenizer
 from ._sampling import sample_tokens
 
@@ -64,7 +62,6 @@ def meet(
     """
     sampling_order, order = order, order_for(order, request)
     constraints = request.constraints
-    possible = _rules(request, tokenizer)
     exact = model.draws_sets_exactly
     weigh = bool(constraints) or len(request.allowed) > (1 if exact else 0)
     rounds: tuple[int, ...] = (1,)
@@ -86,7 +83,6 @@ def meet(
         nonlocal n_drawn
         n_drawn += len(chosen)
         wanted = request.wanted(chosen)
-        wanted.possible = possible
         ids, numbers = _joined(
             sample_tokens(
                 model,
@@ -135,7 +131,7 @@ def meet(
                 frame = request.restore(tokenizer.decode(ids, numbers), tokenizer, chosen)
                 holds = np.logical_and.reduce([each.holds(frame.copy()) for each in constraints])
                 chances = chances * holds
-                tried, suited = tried + len(chosen), suited + int(holds.sum())
+                tried, suited = tried + len(chosen), suited + int((chances > 0).sum())
             if not weigh:
                 found, places = np.ones(len(part), dtype=bool), np.arange(len(part))
             elif request.alike and not (is_last and not constraints):
@@ -174,22 +170,6 @@ def meet(
     drawn = pd.concat([frame for _, frame in met], ignore_index=True)
     places = np.concatenate([rows for rows, _ in met])
     return drawn.iloc[np.argsort(places, kind="stable")].reset_index(drop=True), n_drawn
-
-
-def _rules(request: Request, tokenizer: Tokenizer) -> list[Possible]:
-    """Give what tells which tokens can meet the constraints of a request.
-
-    Where a given number, or the end of a range, lies between the values that there are tokens for,
-    a token says too little of it: the finished rows decide.
-    """
-    rules = [each.possible(tokenizer) for each in request.constraints]
-    given = [] if request.cells is None else list(request.cells.columns)
-    between = {
-        number
-        for name in {*given, *request.limits, *request.choices}
-        if isinstance(tokenizer.codecs_[number := tokenizer.schema_.position(name)], NumberValues)
-    }
-    return [rule for rule in rules if rule is not None and not between & set(rule.columns())]
 
 
 def _joined(parts: Iterator[tuple[npt.NDArray[Any], Floats]]) -> tuple[npt.NDArray[Any], Floats]:

@@ -39,6 +39,10 @@ class Possible(ABC):
         ndarray of shape (n_rows, size of the first digit), bool
         """
 
+    @abstractmethod
+    def some(self, allowed: dict[int, Mask]) -> bool:
+        """Say whether a row can meet it of which these first digits of some columns are allowed."""
+
 
 class PossibleCombinations(Possible):
     """Those of combinations that agree with what is drawn."""
@@ -55,14 +59,23 @@ class PossibleCombinations(Possible):
             mask = np.zeros((1, self.sizes[column]), dtype=bool)
             mask[0, tokens] = True
             return np.repeat(mask, n_rows, axis=0)
-        drawn = np.column_stack(list(known.values()))
-        there = np.column_stack([self.combinations[other] for other in known])
         # Rows that were drawn alike are looked up once.
+        drawn = np.column_stack(list(known.values()))
         distinct, place = np.unique(drawn, axis=0, return_inverse=True)
+        there = np.column_stack([self.combinations[other] for other in known])
+        both = np.concatenate([distinct, there])
+        _, group = np.unique(both, axis=0, return_inverse=True)
+        group = group.ravel()
+        of_group = np.full(len(both), -1)
+        of_group[group[: len(distinct)]] = np.arange(len(distinct))
+        rows = of_group[group[len(distinct) :]]
         mask = np.zeros((len(distinct), self.sizes[column]), dtype=bool)
-        for number, row in enumerate(distinct):
-            mask[number, tokens[(there == row).all(1)]] = True
+        mask[rows[rows >= 0], tokens[rows >= 0]] = True
         return mask[place.ravel()]
+
+    def some(self, allowed: dict[int, Mask]) -> bool:
+        agreeing = [mask[self.combinations[column]] for column, mask in allowed.items()]
+        return bool(np.logical_and.reduce(agreeing).any()) if agreeing else True
 
 
 class PossiblePairs(Possible):
@@ -80,6 +93,10 @@ class PossiblePairs(Possible):
             return np.repeat(matrix.any(0, keepdims=True), n_rows, axis=0)
         (drawn,) = known.values()
         return np.asarray(matrix[drawn])
+
+    def some(self, allowed: dict[int, Mask]) -> bool:
+        low, high = (allowed.get(column, ...) for column in self.columns())
+        return bool(self.matrix[low][:, high].any())
 
 
 def token_ends(codec: Codec) -> tuple[pd.Series, pd.Series]:

@@ -25,7 +25,7 @@ from ._conditions import (
     Request,
     check_cells,
     check_constraints,
-    check_contradictions,
+    constrain,
     given_tokens,
     parse_conditions,
     requests_of_cells,
@@ -370,9 +370,7 @@ class QuestionsMixin:
                 )
                 return restore_cells(drawn, cells, tokenizer)
             requests = requests_of_cells(cells, tokenizer)
-        for request in requests:
-            request.constraints = held
-        check_contradictions(requests, tokenizer)
+        constrain(requests, held, tokenizer)
         return self._fulfil(requests, seed=seed, temperature=temperature, refine=refine)
 
     def _to_correct(

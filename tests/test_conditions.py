@@ -86,6 +86,25 @@ def test_a_range_within_one_cell_holds(model):
     assert prices.between(15.0, 15.02).all()
 
 
+def test_numbers_of_a_range_do_not_heap_at_its_ends(tiny):
+    """Of a cell that the range only touches, only the share that lies inside is drawn."""
+    random = np.random.default_rng(0)
+    cents = random.integers(0, 1_000_00, 20_000)
+    table = pd.DataFrame({"price": cents / 100, "salary": 20_000 + cents, "z": cents**0.5})
+    model = tiny(max_epochs=1, n_rounds=0).fit(table)
+    prices = model.sample(4000, conditions={"price": (123.0, 124.0)}, random_state=0)["price"]
+    assert (prices.round(2) <= 123.01).mean() < 0.05  # two of 101
+    salaries = model.sample(4000, conditions={"salary": (50_060, 50_090)}, random_state=0)
+    assert salaries["salary"].between(50_060, 50_090).all()
+    assert salaries["salary"].value_counts(normalize=True).max() < 0.06  # of 31
+    roots = model.sample(4000, conditions={"z": (200.0, 200.5)}, random_state=0)["z"]
+    assert roots.between(200.0, 200.5).all()
+    assert np.histogram(roots, 10)[0].max() < 0.16 * 4000
+    # Beyond the range lie the extremes, which stand for many of the rows near them.
+    last = model.sample(4000, conditions={"salary": (119_900, 119_990)}, random_state=0)["salary"]
+    assert last.value_counts(normalize=True).max() < 0.1
+
+
 @pytest.mark.parametrize("values", [["a", "c"], {"b"}, np.array(["a", "b"]), pd.Index(["c"])])
 def test_sets_hold(model, values):
     kinds = model.sample(300, conditions={"kind": values}, random_state=0)["kind"]

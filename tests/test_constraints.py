@@ -6,6 +6,7 @@ import pytest
 from conftest import make_tiny
 
 from tabgraa_sklearn import _meeting, _questions
+from tabgraa_sklearn._possible import PossibleCombinations
 from tabgraa_sklearn.constraints import Constraint, FixedCombinations, Inequality, Predicate
 
 
@@ -335,3 +336,42 @@ def test_missing_cells_are_values_of_combinations_and_meet_inequalities():
     assert fixed.holds(other).tolist() == [True, True, False]
     pairs = pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": [2.0, 1.0, np.nan]})
     assert Inequality("b", "a").holds(pairs).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"city": ["Lyon", "Nice"]},
+        {"city": {frozenset(["Lyon"]): 1, "Bern": 1}},
+        {"city": ["Bern"], "country": ["FR"]},
+        {"grade": ("b", None)},
+    ],
+)
+def test_sets_that_no_combination_has_are_contradictions(model, conditions):
+    table = pd.DataFrame({"city": ["Bern", "Chur"], "country": "CH"})
+    grades = pd.DataFrame({"city": ["Bern", "Chur"], "grade": pd.Categorical(["a", "a"])})
+    constraints = [FixedCombinations(table), FixedCombinations(grades)]
+    with pytest.raises(ValueError, match="conditions contradict constraints: .*FixedCombin"):
+        model.sample(20, conditions=conditions, constraints=constraints, random_state=0)
+
+
+def test_what_no_row_can_meet_is_found_out_while_drawing(model, rows):
+    """Each of the two can be met beside the condition, but not both."""
+    one = FixedCombinations(pd.DataFrame({"city": ["Bern", "Lyon"], "country": ["CH", "FR"]}))
+    two = FixedCombinations(pd.DataFrame({"city": ["Chur", "Lyon"], "country": ["CH", "FR"]}))
+    with pytest.raises(ValueError, match=r"not met for 20 of 20 rows: of [\d,]+ .* 0 met"):
+        model.sample(20, conditions={"country": ["CH"]}, constraints=[one, two], random_state=0)
+    drawn = model.sample(20, constraints=[one, two], random_state=0)
+    assert set(drawn["city"]) == {"Lyon"}
+
+
+def test_many_combinations_of_many_columns_are_looked_up_at_once():
+    """A mask of each row, as if its table were searched row by row."""
+    random = np.random.default_rng(0)
+    combinations = {c: random.integers(0, 6, 200) for c in range(3)}
+    rule = PossibleCombinations(combinations, dict.fromkeys(range(3), 6))
+    known = {0: random.integers(0, 6, 50), 2: random.integers(0, 6, 50)}
+    mask = rule.mask(1, known, 50)
+    for row, found in enumerate(mask):
+        there = (combinations[0] == known[0][row]) & (combinations[2] == known[2][row])
+        assert set(np.flatnonzero(found)) == set(combinations[1][there])
