@@ -474,7 +474,7 @@ class Quantiles(Codec):
         start, stop = self._inside(cells, low, high)
         held = self.starts[cells + 1] - self.starts[cells]
         cut = (stop > start) & (outside | (stop - start < held)) & ~np.isin(numbers, self.atoms)
-        shares = (turn + np.arange(len(numbers)) + 0.5) * _GOLDEN % 1.0
+        shares = np.asarray((turn + np.arange(len(numbers)) + 0.5) * _GOLDEN % 1.0, np.float64)
         return np.where(cut, self._numbered(start, stop, shares), numbers)
 
     def log_widths(self, ids: Ids) -> Floats:

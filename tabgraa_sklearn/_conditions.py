@@ -186,14 +186,14 @@ def _check_allowed(
     request: Request, constraint: Constraint, rule: Possible, tokenizer: Tokenizer
 ) -> None:
     """Raise where none of what is allowed of the columns of a constraint can meet it."""
-    allowed = {}
+    allowed: dict[int, Mask] = {}
     for column in rule.columns():
         if column in request.allowed:
-            allowed[column] = (np.asarray(request.allowed[column]) > 0).any(1)
+            allowed[column] = np.any(request.allowed[column] > 0, axis=1)
         elif column in request.given and request.alike:
             name = tokenizer.schema_.names[column]
             first = request.tokens[0, tokenizer.digits(name)][0]
-            allowed[column] = np.arange(tokenizer.codecs_[column].sizes[0]) == first
+            allowed[column] = np.arange(tokenizer.codecs_[column].sizes[0]) == int(first)
     if not rule.some(allowed):
         names = tokenizer.schema_.names[list(allowed)].tolist()
         raise ValueError(

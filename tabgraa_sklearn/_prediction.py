@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -13,12 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from ._agreement import patterns_of
 from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
 from ._conditions import given_tokens
 from ._protocols import Backbone, Tokenizer
-from ._reading import cell_nats, read_rows
+from ._reading import by_chunks, cell_nats, read_rows
 from ._sampling import Drawing
+from ._summing import expand_rows, most_combinations, summed_columns
 
 __all__ = ["distributions", "reduce_numbers"]
 
@@ -45,11 +46,11 @@ def distributions(
 ) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
     """Probability of each cell of a column given the cells of each row that are there.
 
-    Missing cells of the other columns are left out. A column of few values is tried with each of
-    them: by Bayes' rule its probabilities are in proportion to those of the rows that arise, read
-    in the order of sampling, in which the model knows most. Of one with more values the
-    distribution is read off the model behind the cells that are there, and corrected by trials of
-    32 of them (:func:`_corrected`).
+    A column of few values is tried with each of them: by Bayes' rule its probabilities are in
+    proportion to those of the rows that arise, read in the order of sampling, in which the model
+    knows most. Unknown columns of few values are summed over, others left out. Of a target with
+    more values the distribution is read off the model behind the cells that are there, and
+    corrected by trials of 32 of them (:func:`_corrected`); what is unknown is left out.
 
     Yields
     ------
@@ -68,44 +69,98 @@ def distributions(
     values = np.flatnonzero(~absent)
     few = len(values) <= _FEW_VALUES or len(values) * len(order) <= _FEW_CELLS
     read = _by_trial if few else _behind
-    tried = len(values) if few else _TRIED
-    n_rows = max(min(_READ_CELLS // len(order) // tried, _CELLS // len(values)), 64)
-    sizes = known.sum(1)
-    for size in np.unique(sizes):
-        alike = np.flatnonzero(sizes == size)
-        for rows in np.split(alike, range(n_rows, len(alike), n_rows)):
-            tokens = torch.from_numpy(token_ids[rows]).to(drawing.device)
-            parts = read(_Asked(drawing.model, codec, tokens, known[rows], order, target), values)
-            while True:
-                with drawing.mode():  # not while the caller has the word
-                    part = next(parts, None)
-                if part is None:
-                    break
-                own, found = part
-                shares = found.cpu().double().numpy()
-                probabilities = np.zeros((len(own), _size(codec)))
-                total = np.maximum(shares.sum(1, keepdims=True), 1e-300)
-                probabilities[:, values] = shares / total
-                yield rows[own], probabilities
+    summed = np.zeros_like(known)
+    times = np.full(len(known), len(values) if few else _TRIED)
+    if few:
+        summed, combinations = _to_sum(known, target, order, tokenizer, len(values))
+        times *= combinations
+    # As many rows at once as can be held.
+    times = np.maximum(times * len(order), len(values) * _READ_CELLS // _CELLS)
+    block = times.cumsum() // _READ_CELLS
+    for rows in np.split(np.arange(len(known)), np.flatnonzero(np.diff(block)) + 1):
+        tokens = torch.from_numpy(token_ids[rows]).to(drawing.device)
+        asked = _Asked(
+            drawing.model, tokenizer.codecs_, tokens, known[rows], summed[rows], order, target
+        )
+        parts = read(asked, values)
+        while True:
+            with drawing.mode():  # not while the caller has the word
+                part = next(parts, None)
+            if part is None:
+                break
+            own, found = part
+            shares = found.cpu().double().numpy()
+            probabilities = np.zeros((len(own), _size(codec)))
+            total = np.maximum(shares.sum(1, keepdims=True), 1e-300)
+            probabilities[:, values] = shares / total
+            yield rows[own], probabilities
+
+
+def _to_sum(
+    known: npt.NDArray[np.bool_], target: int, order: list[int], tokenizer: Tokenizer, n_values: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Tell which unknown columns of each row are summed over, and how many combinations those have.
+
+    Returns
+    -------
+    summed : ndarray of shape (n_rows, n_columns)
+    combinations : ndarray of shape (n_rows,)
+    """
+    codecs, most = tokenizer.codecs_, most_combinations(len(order)) // n_values
+    first, group, _ = patterns_of(known)
+    summed = np.zeros((len(first), len(order)), dtype=bool)
+    combinations = np.ones(len(first), dtype=np.int64)
+    for number, pattern in enumerate(known[first]):
+        pattern = pattern.copy()
+        pattern[target] = True
+        columns = summed_columns(pattern, order, codecs, most)
+        summed[number, columns] = True
+        combinations[number] = np.prod([codecs[c].everything().sum() for c in columns], dtype=int)
+    return summed[group], combinations[group]
 
 
 @dataclass
 class _Asked:
-    """A column of some rows, which know as many cells each.
+    """A column of some rows.
 
     Attributes
     ----------
+    codecs : list of Codec
+        Of all columns.
     tokens : Tensor of shape (n_rows, n_digits), int64
     known : ndarray of shape (n_rows, n_columns)
         Not of the target.
+    summed : ndarray of shape (n_rows, n_columns)
+        Columns that are not known, over whose values is summed.
     """
 
     model: CompactBackbone
-    codec: Codec
+    codecs: list[Codec]
     tokens: torch.Tensor
     known: npt.NDArray[np.bool_]
+    summed: npt.NDArray[np.bool_]
     order: list[int]
     target: int
+
+    @property
+    def codec(self) -> Codec:
+        """Give that of the target."""
+        return self.codecs[self.target]
+
+    def orders(self, counted: npt.NDArray[np.bool_], *, last: bool) -> torch.Tensor:
+        """Give some columns of each row in the order of sampling, the target at its place or last.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_asked)
+            -1 behind those of rows with fewer.
+        """
+        n_columns = len(self.order)
+        rank = np.where(counted, 0, 2 * n_columns) + np.argsort(self.order)
+        rank[:, self.target] = n_columns if last else rank[:, self.target] % (2 * n_columns)
+        orders, sizes = rank.argsort(1), counted.sum(1) + 1
+        orders[np.arange(n_columns) >= sizes[:, None]] = -1
+        return torch.from_numpy(orders[:, : int(sizes.max())]).to(self.tokens.device)
 
     def read_later(self) -> npt.NDArray[np.bool_]:
         """Say of each row whether a known cell comes behind the target in the order of sampling."""
@@ -114,7 +169,32 @@ class _Asked:
 
     def of(self, rows: torch.Tensor) -> _Asked:
         """Ask it of some of the rows."""
-        return replace(self, tokens=self.tokens[rows], known=self.known[rows.cpu().numpy()])
+        own = rows.cpu().numpy()
+        return replace(
+            self, tokens=self.tokens[rows], known=self.known[own], summed=self.summed[own]
+        )
+
+    def expanded(self) -> tuple[_Asked, torch.Tensor]:
+        """Repeat rows with each value of what is summed over; also give the row each stems from."""
+        first, group, _ = patterns_of(self.summed)
+        parts, origins = [], []
+        for number, pattern in enumerate(self.summed[first]):
+            rows = np.flatnonzero(group == number)
+            columns, digits = np.flatnonzero(pattern).tolist(), self.model.layout.first
+            tokens, origin = expand_rows(
+                self.tokens[torch.from_numpy(rows)].cpu().numpy(), columns, self.codecs, digits
+            )
+            parts.append(tokens)
+            origins.append(rows[origin])
+        whence, device = np.concatenate(origins), self.tokens.device
+        summed = self.summed[whence]
+        asked = replace(
+            self,
+            tokens=torch.from_numpy(np.concatenate(parts)).to(device),
+            known=self.known[whence] | summed,
+            summed=summed,
+        )
+        return asked, torch.from_numpy(whence).to(device)
 
     def tried(self, values: torch.Tensor) -> torch.Tensor:
         """Give the tokens of each row with each of its values, pairs of tokens as one number."""
@@ -130,9 +210,14 @@ class _Asked:
 
 def _by_trial(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:
     """Probability of rows with each value of the target, relative to the likeliest's."""
+    n_rows = len(asked.tokens)
+    asked, origin = asked.expanded()
     each = torch.from_numpy(values).to(asked.tokens.device).expand(len(asked.tokens), -1)
-    chances = _nats_of_trials(asked, each)
-    yield np.arange(len(chances)), (chances - chances.amax(1, keepdim=True)).exp()
+    nats = _nats_of_trials(asked, each)
+    most = nats.new_full((n_rows,), -torch.inf)
+    most = most.scatter_reduce(0, origin, nats.amax(1), "amax")
+    chances = (nats - most[origin][:, None]).exp()
+    yield np.arange(n_rows), chances.new_zeros(n_rows, len(values)).index_add(0, origin, chances)
 
 
 def _nats_of_trials(asked: _Asked, values: torch.Tensor) -> torch.Tensor:
@@ -147,19 +232,20 @@ def _nats_of_trials(asked: _Asked, values: torch.Tensor) -> torch.Tensor:
     -------
     Tensor of shape (n_rows, n_values), in nats
     """
-    model, target = asked.model, asked.target
-    counted = asked.known.copy()
-    counted[:, target] = True
-    rank = np.where(counted, 0, len(asked.order)) + np.argsort(asked.order)
-    orders = torch.from_numpy(rank.argsort(1)[:, : int(counted[0].sum())]).to(values.device)
-    tried, orders = asked.tried(values), orders.repeat_interleave(values.shape[1], 0)
+    model, n_values = asked.model, values.shape[1]
+    orders = asked.orders(asked.known, last=False).repeat_interleave(n_values, 0)
+    varied = torch.from_numpy(asked.summed).to(values.device)
+    varied[:, asked.target] = True
+    varied = varied.repeat_interleave(n_values, 0)
+    tried = asked.tried(values)
     tables = model.output_tables(model.begin.dtype)
     nats = model.begin.new_zeros(len(tried))
-    seen = torch.zeros_like(nats, dtype=torch.bool)  # whether the target was asked for
+    seen = torch.zeros_like(nats, dtype=torch.bool)  # whether what varies was asked for
     for step, (states, own) in enumerate(read_rows(model, tried, orders, _BEGINNINGS)):
         next_ = orders[:, step]
-        seen |= next_ == target
-        for column in next_[seen].unique().tolist():  # what comes before is the same for all
+        there = next_ >= 0
+        seen |= varied.gather(1, next_.clamp_min(0)[:, None])[:, 0] & there
+        for column in next_[seen & there].unique().tolist():  # what comes before is the same
             rows = (seen & (next_ == column)).nonzero()[:, 0]
             first, level = model.digits_of(column, tried)
             digits = first[rows], level[rows]
@@ -223,19 +309,28 @@ def _interpolated(places: torch.Tensor, heights: torch.Tensor, n: int) -> torch.
 
 def _behind(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:
     """Probability of each value of the target behind the cells that are there, corrected."""
-    known, n_columns, device = asked.known, len(asked.order), asked.tokens.device
-    rank = np.where(known, 0, 2 * n_columns) + np.argsort(asked.order)
-    rank[:, asked.target] = n_columns
-    orders = torch.from_numpy(rank.argsort(1)[:, : int(known[0].sum()) + 1])
-    levels = read_rows(asked.model, asked.tokens, orders.to(device), _BEGINNINGS)
-    states, own = deque(levels, maxlen=1).pop()  # of the last column
+    device = asked.tokens.device
+    orders = asked.orders(asked.known, last=True)
+    sizes = (orders >= 0).sum(1)
+    parts: list[torch.Tensor] = []
+    own, n_states = torch.zeros_like(sizes), 0
+    levels = read_rows(asked.model, asked.tokens, orders, _BEGINNINGS)
+    for size, (states, sequence) in enumerate(levels, start=1):
+        ended = (sizes == size).nonzero()[:, 0]  # where the target was asked for
+        kept, place = sequence[ended].unique(return_inverse=True)
+        own[ended] = n_states + place
+        n_states += len(kept)
+        parts.append(states[kept])
     chosen = torch.from_numpy(values).to(device)
     later = torch.from_numpy(asked.read_later()).to(device)  # else that is the order of sampling
     at_once = 1 << min(max(_CELLS // _size(asked.codec), 1), _BEGINNINGS).bit_length() - 1
-    for number, part in enumerate(states.split(at_once)):
+
+    def of_states(states: torch.Tensor) -> torch.Tensor:
+        return _cells(asked.model, asked.codec, states, asked.target)[:, chosen]
+
+    for number, part in enumerate(torch.cat(parts).split(at_once)):
         here = (own // at_once == number).nonzero()[:, 0]
-        found = _cells(asked.model, asked.codec, part, asked.target)[:, chosen]
-        shares = found[own[here] % at_once]
+        shares = by_chunks(of_states, at_once, part)[own[here] % at_once]
         shares /= shares.sum(1, keepdim=True).clamp_min(1e-30)
         wrong = later[here]
         if wrong.any():
@@ -250,15 +345,16 @@ def reduce_numbers(values: Floats, probabilities: Floats, statistic: Any) -> Flo
     -------
     ndarray of shape (n_rows,), or (n_rows, n_quantiles)
     """
-    if statistic == "mean":
+    if isinstance(statistic, str) and statistic == "mean":
         mean: Floats = probabilities @ values
         return mean
     order = np.argsort(values, kind="stable")
     cumulative = probabilities[:, order].cumsum(1)
-    levels = np.atleast_1d(0.5 if statistic == "median" else statistic)
+    is_median = isinstance(statistic, str)
+    levels = np.atleast_1d(0.5 if is_median else statistic)
     places = [(cumulative < level - 1e-12).sum(1).clip(max=len(values) - 1) for level in levels]
     found = values[order][np.stack(places, 1)]
-    scalar = statistic == "median" or np.ndim(statistic) == 0
+    scalar = is_median or np.ndim(statistic) == 0
     result: Floats = found[:, 0] if scalar else found
     return result
 

@@ -41,14 +41,18 @@ from ._protocols import Backbone, Tokenizer
 from ._random import generator
 from ._refinement import CANDIDATES, chosen_candidates
 from ._rewards import log_odds, log_ratios
-from ._schema import Schema
+from ._schema import Column, Schema
 from ._scoring import row_log_likelihood
+from .constraints import Constraint
 from .signals import suppression
 
 if TYPE_CHECKING:
     from ._alignment import AlignmentResult
 
 __all__ = ["QuestionsMixin", "check_parameter"]
+
+_COMPLETED = 32  # times that rows which miss a constraint are completed again
+_MOST = 0.05  # as long as this share of them meets all
 
 
 class QuestionsMixin:
@@ -144,7 +148,9 @@ class QuestionsMixin:
         ----------
         X : DataFrame or array-like
             Any columns of :meth:`fit`; that of `target`, if it is there, has no say. Missing cells
-            and missing columns have none either.
+            and missing columns have none either: those of few values (up to 64 combinations with
+            the values of a target of few values; of more than 16 columns fewer) are summed over,
+            others the model leaves out, which it has learnt less well than to sample in its order.
         target : column name, default=None
             What is predicted (the number of the column, where an array was fitted). None: the
             last column, which is `y` where it was given to :meth:`fit`.
@@ -214,13 +220,17 @@ class QuestionsMixin:
             table[rows] = probabilities[:, ~absent]
         index = X.index if isinstance(X, pd.DataFrame) else None
         # Several cells may stand for one number.
-        codes, names = pd.factorize(values[~absent].astype(object))
+        present = values[~absent]
+        codes, names = pd.factorize(present.astype(object))
         if len(names) < len(codes):
             table = pd.DataFrame(table.T).groupby(codes).sum().to_numpy().T
-        result = pd.DataFrame(table, columns=pd.Index(names, name=column.name), index=index)
+        labels = pd.Index(list(names), name=column.name, dtype=_dtype_of_labels(column))
+        result = pd.DataFrame(table, columns=labels, index=index)
         try:
             ranks: Any = names
-            if isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.ordered:
+            if column.has_numbers:
+                ranks = column.to_numbers(present)[0][np.unique(codes, return_index=True)[1]]
+            elif isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.ordered:
                 ranks = column.dtype.categories.get_indexer(pd.Index(names))
             places = np.argsort(np.asarray(ranks), kind="stable")
         except TypeError:  # values without an order among them
@@ -245,7 +255,10 @@ class QuestionsMixin:
             not; without it, the likelihood is that of the other columns.
         columns : list of column names, default=None
             The likelihood of these columns alone, whatever the others are; a DataFrame need not
-            have the others then. None: of all.
+            have the others then. Others of few values, up to 64 combinations (of more than 16
+            columns fewer), are summed over, as probability has it; of those with more the model is
+            asked for an order without them, and the figure may differ by a few hundredths from
+            such a sum. None: of all.
         missing : {"value", "marginal"}, default="value"
             Whether a missing cell counts with the probability that it is missing, or not at all:
             the likelihood is then that of the cells that are there.
@@ -306,6 +319,7 @@ class QuestionsMixin:
             token_ids,
             known,
             self.column_order_,
+            tokenizer.codecs_,
             -math.log1p(self._n_rows),
             None if n_orders is None else int(n_orders),
         )
@@ -358,20 +372,54 @@ class QuestionsMixin:
             requests = parse_conditions(conditions or {}, n_samples, tokenizer, seed)
         else:
             cells = check_cells(conditions, n_samples, tokenizer)
-            if not held and not refine:
-                given = given_tokens(cells, tokenizer, strict=True)
-                drawn = self._fill(
-                    *given,
-                    seed=seed,
-                    temperature=temperature,
-                    candidates=CANDIDATES_OF_ORDERS,
-                    corrected=self._to_correct(*given, seed=seed, temperature=temperature),
-                    stratified=True,
-                )
-                return restore_cells(drawn, cells, tokenizer)
+            if not refine:
+                return self._complete(cells, held, seed=seed, temperature=temperature)
             requests = requests_of_cells(cells, tokenizer)
         constrain(requests, held, tokenizer)
         return self._fulfil(requests, seed=seed, temperature=temperature, refine=refine)
+
+    def _complete(
+        self, cells: pd.DataFrame, held: list[Constraint], *, seed: int, temperature: float
+    ) -> pd.DataFrame:
+        """Draw the missing cells of rows of which any cells are given.
+
+        Rows are completed all at once, and those that miss a constraint drawn again, unless hardly
+        any meets them; what is left is asked for pattern by pattern.
+        """
+        tokenizer = self._tokenizer
+        if held:
+            constrain(requests_of_cells(cells, tokenizer), held, tokenizer)
+        token_ids, known = given_tokens(cells, tokenizer, strict=True)
+        corrected = self._to_correct(token_ids, known, seed=seed, temperature=temperature)
+        pending, places, frames = np.arange(len(cells)), [], []
+        for number in range(_COMPLETED if held else 1):
+            drawn = self._fill(
+                token_ids[pending],
+                known[pending],
+                seed=seed + number,
+                temperature=temperature,
+                candidates=CANDIDATES_OF_ORDERS,
+                corrected=corrected[pending],
+                stratified=True,
+            )
+            drawn = restore_cells(drawn, cells.iloc[pending], tokenizer)
+            met = np.ones(len(pending), dtype=bool)
+            for constraint in held:
+                met &= constraint.holds(drawn.copy())
+            places.append(pending[met])
+            frames.append(drawn[met])
+            pending = pending[~met]
+            if len(pending) == 0 or met.mean() < _MOST:
+                break
+        if len(pending):
+            requests = requests_of_cells(cells.iloc[pending], tokenizer)
+            constrain(requests, held, tokenizer)
+            places.append(pending)
+            frames.append(self._fulfil(requests, seed=seed, temperature=temperature, refine=False))
+        if len(frames) == 1:
+            return frames[0]
+        found = pd.concat(frames, ignore_index=True)
+        return found.iloc[np.argsort(np.concatenate(places))].reset_index(drop=True)
 
     def _to_correct(
         self,
@@ -584,6 +632,14 @@ def check_parameter(
         raise ValueError(
             f"The {name!r} parameter of {method} must be {requirement}. Got {value!r} instead."
         )
+
+
+def _dtype_of_labels(column: Column) -> Any:
+    """Give the dtype of an index of a column's values, None where pandas finds it."""
+    is_time = isinstance(column.dtype, pd.DatetimeTZDtype) or (
+        isinstance(column.dtype, np.dtype) and column.dtype.kind in "mM"
+    )
+    return column.dtype if is_time else None
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...], method: str) -> None:

@@ -13,7 +13,7 @@ from ._attention import TreeCache
 from ._backbone import CompactBackbone
 from ._drawing import OutputTables
 
-__all__ = ["cell_nats", "read_rows"]
+__all__ = ["by_chunks", "cell_nats", "read_rows"]
 
 
 def read_rows(
@@ -31,8 +31,8 @@ def read_rows(
     model : CompactBackbone
     token_ids : Tensor of shape (n_rows, n_digits), int64
     orders : Tensor of shape (n_rows, n_asked), int64
-        The columns of each row in the order in which they are asked for. The cells of all but the
-        last are read.
+        The columns of each row in the order in which they are asked for; -1 behind the last, of
+        rows that are asked for fewer. The cells of all but the last are read.
     at_once : int
         Sequences that go through the model together.
 
@@ -41,16 +41,18 @@ def read_rows(
     states : Tensor of shape (n_distinct, width)
         Repeated up to a multiple of `at_once`.
     own : Tensor of shape (n_rows,)
-        Which of the states is each row's.
+        Which of the states is each row's; anything of rows that are asked for nothing more.
     """
-    cells = _numbered(model, token_ids).gather(1, orders[:, :-1])
+    there = orders >= 0
+    cells = _numbered(model, token_ids).gather(1, orders[:, :-1].clamp_min(0))
+    cells = cells.where(there[:, 1:], -1)  # the last of a row is not read
     ranked = _lexicographic(torch.cat([cells, orders[:, -1:]], 1))
     cells, orders, token_ids = (x.index_select(0, ranked) for x in (cells, orders, token_ids))
     # A row parts from the one before it where a cell differs, or what is asked for next.
     parted = torch.ones_like(orders, dtype=torch.bool)
     parted[1:] = orders[1:] != orders[:-1]
     parted[1:, 1:] |= cells[1:] != cells[:-1]
-    parted = parted.cummax(1).values
+    parted = parted.cummax(1).values & there[ranked]
     # Always so many sequences at once.
     rooms = [-(-n // at_once) * at_once for n in parted.sum(0).tolist()]
     starts = [0, *itertools.accumulate(rooms)]
@@ -75,7 +77,7 @@ def read_rows(
                 for p in parts
             ]
         )
-        sequence = fresh.cumsum(0) - 1
+        sequence = (fresh.cumsum(0) - 1).clamp_min(0)
         yield states, torch.empty_like(sequence).scatter_(0, ranked, sequence)
 
 
@@ -110,7 +112,7 @@ def cell_nats(
     def of_first(states: Tensor) -> Tensor:
         return ((states @ weights.T).to(bias.dtype) + bias).log_softmax(-1)
 
-    nats = _by_chunks(of_first, at_once, states)[own, first]
+    nats = by_chunks(of_first, at_once, states)[own, first]
     if model.layout.second[column] < 0:
         return nats
     slot = model.level_vocabulary.slot(model.two_digit.index(column))
@@ -125,11 +127,11 @@ def cell_nats(
     # Of each state and first digit once.
     pairs, place = (own * len(bias) + first).unique(return_inverse=True)
     own, first = pairs // len(bias), pairs % len(bias)
-    levels = _by_chunks(of_second, at_once, states[own], first)[place, level]
+    levels = by_chunks(of_second, at_once, states[own], first)[place, level]
     return nats + levels * model.opens[first + start][place]
 
 
-def _by_chunks(compute: Callable[..., Tensor], at_once: int, *parts: Tensor) -> Tensor:
+def by_chunks(compute: Callable[..., Tensor], at_once: int, *parts: Tensor) -> Tensor:
     """Compute something of so many rows at once, always as many, and put it together.
 
     Parameters
@@ -169,7 +171,7 @@ def _embedded(model: CompactBackbone, token_ids: Tensor, columns: Tensor, at_onc
         rows = (columns == column).nonzero()[:, 0]
         first, level = (digits[rows] for digits in model.digits_of(column, token_ids))
         embed = functools.partial(model.embed_cell, column)
-        cells[rows] = _by_chunks(embed, at_once, first, level).to(cells.dtype)
+        cells[rows] = by_chunks(embed, at_once, first, level).to(cells.dtype)
     return cells
 
 

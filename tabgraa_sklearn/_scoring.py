@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from ._backbone import CompactBackbone
 from ._protocols import Backbone
 from ._reading import cell_nats, read_rows
+from ._summing import expand_rows, most_combinations, summed_columns
 
 __all__ = ["N_FOLDS", "log_likelihood", "row_log_likelihood", "two_sample_score"]
 
@@ -33,10 +34,14 @@ def row_log_likelihood(
     token_ids: npt.NDArray[Any],
     known: npt.NDArray[np.bool_],
     order: list[int],
+    codecs: list[Any],
     unseen: float,
     n_orders: int | None = None,
 ) -> Floats:
     """Log-probability of the cells of rows that are known, whatever the others are.
+
+    Of a compact model, in the order of sampling, other columns are summed over where their values
+    are few; else they are left out of the order.
 
     Parameters
     ----------
@@ -46,6 +51,7 @@ def row_log_likelihood(
     known : ndarray of shape (n_rows, n_columns)
         Which cells count. They are read first, so that the others have no say.
     order : list of n_columns int
+    codecs : list of n_columns Codec
     unseen : float
         What a known cell without a token counts.
     n_orders : int, optional
@@ -61,19 +67,72 @@ def row_log_likelihood(
     orders = [order]
     if n_orders is not None:
         orders = [random.permutation(order).tolist() for _ in range(n_orders)]
+    logs = []
+    for each in orders:
+        if not isinstance(exact, CompactBackbone):
+            logs.append(_left_out(exact, token_ids, known, each, unseen))
+            continue
+        most = most_combinations(exact.n_columns) if n_orders is None else 1
+        block = max(_READ_CELLS // exact.n_columns, 1)
+        starts = range(block, len(token_ids), block)
+        parts = zip(np.split(token_ids, starts), np.split(known, starts), strict=True)
+        logs.append(
+            np.concatenate(
+                [_summed(exact, ids, there, each, codecs, unseen, most) for ids, there in parts]
+            )
+        )
+    total: Floats = logsumexp(logs, axis=0) - np.log(len(logs))
+    return total
+
+
+def _left_out(
+    exact: Backbone,
+    token_ids: npt.NDArray[Any],
+    known: npt.NDArray[np.bool_],
+    order: list[int],
+    unseen: float,
+) -> Floats:
+    """Log-probability of the known cells of rows, which are read before the others."""
     patterns, group = np.unique(known, axis=0, return_inverse=True)
     total = np.zeros(len(token_ids))
     for number, pattern in enumerate(patterns):
+        if pattern.any():
+            rows = np.flatnonzero(group.ravel() == number)
+            # Stable: what counts comes first, in the order given.
+            read = sorted(order, key=lambda column: not pattern[column])
+            total[rows] = _cells(exact, token_ids[rows], read, unseen)[:, pattern].sum(1)
+    return total
+
+
+def _summed(
+    exact: CompactBackbone,
+    token_ids: npt.NDArray[Any],
+    known: npt.NDArray[np.bool_],
+    order: list[int],
+    codecs: list[Any],
+    unseen: float,
+    most: int,
+) -> Floats:
+    """Log-probability of the known cells of rows, summed over `most` values of others."""
+    patterns, group = np.unique(known, axis=0, return_inverse=True)
+    rows, tokens, orders = [], [], []
+    for number, pattern in enumerate(patterns):
         if not pattern.any():
             continue
-        rows = np.flatnonzero(group.ravel() == number)
-        logs = []
-        for each in orders:
-            # Stable: what counts comes first, in the order given.
-            read = sorted(each, key=lambda column: not pattern[column])
-            cells = _cells(exact, token_ids[rows], read, unseen)
-            logs.append(cells[:, pattern].sum(1))
-        total[rows] = logsumexp(logs, axis=0) - np.log(len(logs))
+        own = np.flatnonzero(group.ravel() == number)
+        summed = summed_columns(pattern, order, codecs, most)
+        expanded, origin = expand_rows(token_ids[own], summed, codecs, exact.layout.first)
+        read = [column for column in order if pattern[column] or column in summed]
+        rows.append(own[origin])
+        tokens.append(expanded)
+        orders.append(np.full((len(origin), len(order)), -1))
+        orders[-1][:, : len(read)] = read
+    total = np.zeros(len(token_ids))
+    if rows:
+        origin = np.concatenate(rows)
+        nats = _read(exact, np.concatenate(tokens), np.concatenate(orders), unseen).sum(1)
+        total[origin] = -np.inf
+        np.logaddexp.at(total, origin, nats)
     return total
 
 
@@ -116,30 +175,65 @@ def _most_precise(model: Backbone) -> Backbone:
 
 
 def _cells(exact: Backbone, token_ids: npt.NDArray[Any], order: list[int], unseen: float) -> Floats:
-    columns = torch.tensor([order], device=exact.device)
-    compact = exact if isinstance(exact, CompactBackbone) else None
-    block = max((_READ_CELLS if compact else _CELLS) // exact.n_columns, 1)
-    parts = []
+    """Log-probability of each cell, (n_rows, n_columns)."""
+    if isinstance(exact, CompactBackbone):
+        return _read(exact, token_ids, np.tile(order, (len(token_ids), 1)), unseen)
+    device, parts = exact.device, []
+    block = max(_CELLS // exact.n_columns, 1)
     with torch.inference_mode():
         for ids in np.split(token_ids, range(block, len(token_ids), block)):
-            known = torch.from_numpy(np.maximum(ids, 0).astype(np.int64)).to(exact.device)
-            found = _read(compact, known, columns) if compact else exact(known, columns)
-            parts.append(found.cpu().numpy())
-    cells: Floats = np.concatenate(parts)
+            known = torch.from_numpy(np.maximum(ids, 0).astype(np.int64)).to(device)
+            parts.append(exact(known, torch.tensor([order], device=device)).cpu().numpy())
     missing = token_ids[:, exact.layout.first] < 0
-    return np.where(missing, unseen, cells)
+    return np.where(missing, unseen, np.concatenate(parts))
 
 
-def _read(exact: CompactBackbone, token_ids: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """Log-probability of each cell, (n_rows, n_columns); what rows share is computed once."""
-    at_once = min(_BEGINNINGS, 1 << (len(token_ids) - 1).bit_length())
-    tables = exact.output_tables(exact.begin.dtype)
-    cells = exact.begin.new_empty(len(token_ids), exact.n_columns)
-    levels = read_rows(exact, token_ids, order.expand(len(token_ids), -1), at_once)
-    for column, (states, own) in zip(order[0].tolist(), levels, strict=True):
-        digits = exact.digits_of(column, token_ids)
-        cells[:, column] = cell_nats(exact, tables, column, states, own, digits, at_once)
-    return cells
+def _read(
+    exact: CompactBackbone,
+    token_ids: npt.NDArray[Any],
+    orders: npt.NDArray[np.int64],
+    unseen: float,
+) -> Floats:
+    """Log-probability of each cell in an order of each row; what rows share is computed once.
+
+    Parameters
+    ----------
+    token_ids : ndarray of shape (n_rows, n_digits)
+    orders : ndarray of shape (n_rows, n_columns)
+        -1 behind the columns that count.
+    unseen : float
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_columns)
+        0 of columns that do not count.
+    """
+    block = max(_READ_CELLS // exact.n_columns, 1)
+    parts = []
+    with torch.inference_mode():
+        tables = exact.output_tables(exact.begin.dtype)
+        for start in range(0, len(token_ids), block):
+            ids, each = token_ids[start : start + block], orders[start : start + block]
+            known = torch.from_numpy(np.maximum(ids, 0).astype(np.int64)).to(exact.device)
+            asked = torch.from_numpy(each[:, : int((each >= 0).sum(1).max())]).to(exact.device)
+            at_once = min(_BEGINNINGS, 1 << (len(ids) - 1).bit_length())
+            cells = exact.begin.new_zeros(len(ids), exact.n_columns)
+            for step, (states, own) in enumerate(read_rows(exact, known, asked, at_once)):
+                for column in asked[:, step].unique().tolist():
+                    if column < 0:
+                        continue
+                    rows = (asked[:, step] == column).nonzero()[:, 0]
+                    first, level = exact.digits_of(column, known)
+                    digits = first[rows], level[rows]
+                    cells[rows, column] = cell_nats(
+                        exact, tables, column, states, own[rows], digits, at_once
+                    )
+            parts.append(cells.cpu().numpy())
+    nats: Floats = np.concatenate(parts)
+    missing = token_ids[:, exact.layout.first] < 0
+    counted = np.zeros(nats.shape, dtype=bool)
+    np.put_along_axis(counted, np.where(orders >= 0, orders, orders[:, :1]), True, axis=1)
+    return np.where(missing & counted, unseen, nats)
 
 
 def two_sample_score(real: Floats, synthetic: Floats, n_jobs: int | None = None) -> float:

@@ -165,9 +165,13 @@ class Inequality(Constraint):
         try:
             compared = low < high if self.strict else low <= high
         except TypeError as error:
-            raise ValueError(
-                f"constraints: {self!r} compares columns of dtypes {low.dtype} and {high.dtype}."
-            ) from error
+            try:  # pandas may know one way round only
+                compared = high > low if self.strict else high >= low
+            except TypeError:
+                raise ValueError(
+                    f"constraints: {self!r} compares columns of dtypes {low.dtype} and "
+                    f"{high.dtype}."
+                ) from error
         met[there] = compared.to_numpy(dtype=bool)
         return met
 

@@ -1,6 +1,7 @@
 """Conditions, gaps and predictions: exact cells, right distributions, clear errors."""
 
 import itertools
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 from sklearn.exceptions import NotFittedError
 
-from tabgraa_sklearn import TabGRAASynthesizer, _agreement
+from tabgraa_sklearn import TabGRAASynthesizer, _agreement, _prediction
+from tabgraa_sklearn._reading import read_rows
 
 
 @pytest.fixture(scope="module")
@@ -305,6 +307,76 @@ def test_prediction_agrees_with_counting(enumerable, chain):
     np.testing.assert_allclose(enumerable.predict(asked, "c"), table[1])
     marginal = enumerable.predict_proba(pd.DataFrame({"a": [1]}), "c")[1]
     assert marginal.iloc[0] == pytest.approx(chain.loc[chain["a"] == 1, "c"].mean(), abs=0.09)
+
+
+def test_what_is_unknown_is_summed_over(enumerable):
+    """As the probabilities of all rows have it: the questions are of one model."""
+    every = pd.DataFrame(list(itertools.product([0, 1], repeat=3)), columns=list("abc"))
+    joint = every.assign(p=np.exp(enumerable.score_samples(every)))
+    for target in "abc":
+        for n_given in (0, 1, 2):
+            for given in map(list, itertools.combinations(every.columns.drop(target), n_given)):
+                sums = joint.groupby([*given, target])["p"].sum().unstack() if given else None
+                if sums is None:
+                    asked = pd.DataFrame({name: [None] for name in every.columns})
+                    exact = joint.groupby(target)["p"].sum().to_frame().T
+                else:
+                    asked, exact = sums.index.to_frame(index=False), sums
+                exact = exact.div(exact.sum(1), axis=0).to_numpy()
+                found = enumerable.predict_proba(asked, target)
+                np.testing.assert_allclose(found, exact, atol=5e-3)
+    for names in (["a"], ["c"], ["a", "c"], ["b", "c"]):
+        sums = joint.groupby(names)["p"].sum()
+        asked = sums.index.to_frame(index=False)
+        found = enumerable.score_samples(asked, columns=names)
+        np.testing.assert_allclose(np.exp(found), sums, atol=1e-9)
+
+
+def test_rows_that_lack_different_cells_are_read_together(model, people, monkeypatch):
+    """And each has what it has alone, for a target of few values and one of many."""
+    holes = people.head(40).mask(np.random.default_rng(0).random((40, people.shape[1])) < 0.4)
+    calls = []
+
+    def counted(*arguments):
+        calls.append(1)
+        return read_rows(*arguments)
+
+    monkeypatch.setattr(_prediction, "read_rows", counted)
+    for target in ("kind", "price"):
+        alone = [model.predict_proba(holes.iloc[[row]], target) for row in range(3)]
+        calls.clear()
+        together = model.predict_proba(holes, target)
+        assert len(calls) <= 3
+        pd.testing.assert_frame_equal(together.head(3), pd.concat(alone))
+
+
+def test_probabilities_of_numbers_and_dates_in_strings_stand_in_their_order(tiny):
+    random = np.random.default_rng(0)
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 900, 300), unit="D")
+    table = pd.DataFrame(
+        {
+            "number": [f"{value:.1f}" for value in random.normal(100, 20, 300)],
+            "day": pd.Series(days).dt.strftime("%d.%m.%Y"),
+            "time": days,
+        }
+    )
+    kinds = {"number": "numeric", "day": "datetime"}
+    model = tiny(max_epochs=1, n_rounds=0, column_kinds=kinds).fit(table)
+    asked = table.head(2)
+    numbers = model.predict_proba(asked, "number").columns.astype(float)
+    assert numbers.is_monotonic_increasing
+    days = pd.to_datetime(model.predict_proba(asked, "day").columns, format="%d.%m.%Y")
+    assert days.is_monotonic_increasing
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert isinstance(model.predict_proba(asked, "time").columns, pd.DatetimeIndex)
+
+
+def test_quantiles_may_be_an_array(model, people):
+    by_list = model.predict(people.head(3), "price", statistic=[0.1, 0.9])
+    for levels in (np.array([0.1, 0.9]), pd.Series([0.1, 0.9])):
+        by_array = model.predict(people.head(3), "price", statistic=levels)
+        np.testing.assert_array_equal(by_array, by_list)
 
 
 # -- gaps ----------------------------------------------------------------------------------
