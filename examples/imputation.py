@@ -50,7 +50,7 @@ for name, table in spread.items():
 # what the holes cost in certainty.
 
 draws = imputer.synthesizer_.impute(holes, n_draws=5, random_state=0)
-means = [draw.groupby("marital.status")["age"].mean() for draw in draws]
+means = [draw.groupby("marital.status", observed=True)["age"].mean() for draw in draws]
 summary = pd.concat(means, axis=1)
 print(pd.DataFrame({"mean age": summary.mean(axis=1), "between": summary.std(axis=1)}).round(2))
 

@@ -221,7 +221,7 @@ def _attention(
     filled = max(total, _LANES)
     key, value = (F.pad(part, (0, 0, 0, filled - total)) for part in (key, value))
     scores = (query @ key.transpose(-1, -2)).view(batch, sources, length, -1, filled)
-    future = torch.full((length, filled), _FUTURE, device=scores.device)
+    future = torch.full((length, filled), _FUTURE, device=scores.device, dtype=torch.float32)
     scores = scores + future.triu(1 + total - length)[:, None]
     weights = scores.softmax(-1).to(value.dtype).flatten(2, 3)
     mixed = (weights @ value).view(batch, sources, length, -1, size).transpose(1, 2)

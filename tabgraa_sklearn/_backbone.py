@@ -100,8 +100,8 @@ def compact_config(
 
 def _cosines(positions: Tensor, n_frequencies: int) -> Tensor:
     """Smooth basis of a position in [0, 1]: cos(pi k u) for k = 1 .. n_frequencies."""
-    frequencies = torch.arange(1, n_frequencies + 1, device=positions.device) * math.pi
-    return torch.cos(positions[..., None] * frequencies)  # (..., n_frequencies)
+    steps = torch.arange(1, n_frequencies + 1, device=positions.device, dtype=torch.float32)
+    return torch.cos(positions[..., None] * (steps * math.pi))  # (..., n_frequencies)
 
 
 class _Vocabulary(nn.Module):
@@ -480,7 +480,8 @@ class CompactBackbone(Backbone):
         return self._embed_cells(index, levels, self.curve)
 
     def _embed_cells(self, index: Tensor, levels: Tensor, curve: Tensor) -> Tensor:
-        place = self.bases[index] + self.steps[index] * (levels + 0.5)
+        steps = self.steps[index]
+        place = self.bases[index] + steps * (levels.to(steps.dtype) + 0.5)
         basis = _cosines(place, curve.shape[1]) * self.ordered[index][..., None]
         smooth = torch.bmm(basis.transpose(0, 1), curve).transpose(0, 1)
         own = self.value if self.free is None else self.value * self.free

@@ -85,6 +85,9 @@ class Cells:
         if self.dtype == object or len(values) == 0:
             cells = _objects([*values, self.marker])
             return self.from_objects(cells[codes], codes < 0)
+        if isinstance(self.dtype, pd.ArrowDtype) and values.dtype != self.dtype:
+            # Distinct values of an Arrow dictionary have int32 indices, whatever they came from.
+            values = pd.Series(np.asarray(values, dtype=object), dtype=self.dtype).array
         if not (codes < 0).any():
             return pd.Series(values.take(codes), dtype=self.dtype)
         fill = None

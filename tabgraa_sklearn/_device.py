@@ -8,7 +8,13 @@ from typing import Any
 
 import torch
 
-__all__ = ["autocast", "choose_device", "choose_precision", "private_torch_seed"]
+__all__ = [
+    "autocast",
+    "choose_device",
+    "choose_precision",
+    "private_torch_modes",
+    "private_torch_seed",
+]
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -59,6 +65,26 @@ def choose_precision(precision: str | None, device: torch.device) -> torch.dtype
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
     """Run matrix products in `precision`."""
     return torch.autocast(device.type, precision, enabled=precision is not torch.float32)
+
+
+@contextmanager
+def private_torch_modes(device: torch.device) -> Iterator[None]:
+    """Learn in torch's usual modes for a while, whatever the caller's are.
+
+    Gradients are on, parameters are made in single precision, and no autocast is in force.
+    """
+    default = torch.get_default_dtype()
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        # An inner autocast would keep its copies of weights until the outer one ends, stale ones.
+        torch.autocast(device.type, enabled=False, cache_enabled=False),
+    ):
+        try:
+            torch.set_default_dtype(torch.float32)
+            yield
+        finally:
+            torch.set_default_dtype(default)
 
 
 @contextmanager

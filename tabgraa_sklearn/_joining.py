@@ -16,6 +16,8 @@ from ._frames import Container, check_frame, to_frame
 
 __all__ = ["as_column", "assemble", "check_lengths", "cut", "filled_cells", "join_target"]
 
+_NO_ROOM = (TypeError, ValueError, OverflowError)  # what pandas raises for cells of other dtypes
+
 
 def assemble(parts: Iterator[pd.DataFrame], n_rows: int) -> pd.DataFrame:
     """Join batches of rows in the memory of the result and of one batch.
@@ -128,25 +130,40 @@ def check_lengths(n_rows: int, n_targets: int) -> None:
 
 
 def filled_cells(cells: pd.Series, drawn: pd.Series, missing: npt.NDArray[np.bool_]) -> pd.Series:
-    """Put drawn cells where cells are missing, in the fitted dtype where it takes them all."""
+    """Put drawn cells where cells are missing, in the fitted dtype where it takes the given ones.
+
+    Which dtype it is depends on the given cells, never on the drawn ones.
+    """
     if cells.dtype == drawn.dtype:
         return cells.where(~missing, drawn)
     both = cells.astype(object).where(~missing, drawn.astype(object))
-    dtypes: list[Any] = [drawn.dtype, cells.dtype]
-    if all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes):
-        known, more = (dtype.categories for dtype in dtypes)
-        dtypes.append(pd.CategoricalDtype([*known, *more.difference(known, sort=False)]))
-    for dtype in dtypes:
-        if (
-            isinstance(dtype, pd.CategoricalDtype)
-            and not (both.isna() | both.isin(dtype.categories)).all()
-        ):
-            continue  # what the dtype does not know would be missing again
-        try:
-            result = both.astype(dtype)
-        except (TypeError, ValueError):
-            continue
-        back = result.astype(object)
-        if back[~missing].eq(cells.astype(object)[~missing]).all():
-            return result
+    given = both[~missing]
+    for dtype in (drawn.dtype, _dtype_of_both(cells.dtype, drawn.dtype)):
+        if _takes(dtype, given):
+            try:
+                return both.astype(dtype)
+            except _NO_ROOM:  # for a drawn cell, outside of the range of such times
+                continue
     return both
+
+
+def _takes(dtype: Any, given: pd.Series) -> bool:
+    """Whether a dtype holds cells as they are."""
+    if isinstance(dtype, pd.CategoricalDtype) and not given.isin(dtype.categories).all():
+        return False
+    try:
+        return bool(given.astype(dtype).astype(object).eq(given).all())
+    except _NO_ROOM:
+        return False
+
+
+def _dtype_of_both(cells: Any, drawn: Any) -> Any:
+    """Give a dtype for cells that the fitted dtype, which is that of the drawn ones, has not."""
+    if isinstance(cells, pd.CategoricalDtype):
+        if isinstance(drawn, pd.CategoricalDtype):
+            more = cells.categories.difference(drawn.categories, sort=False)
+            return pd.CategoricalDtype([*drawn.categories, *more])
+        cells = cells.categories.dtype
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in (cells, drawn)):
+        return np.result_type(cells, drawn)
+    return cells

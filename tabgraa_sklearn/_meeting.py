@@ -106,6 +106,9 @@ def meet(
         weigh, rounds = True, (SEVERAL,)
     elif weigh:
         rounds = _CANDIDATES + (_FOR_CONSTRAINTS if constraints else ())
+        if corrected and not request.alike:
+            # Of which each row has its own, among its candidates, to be weighed against.
+            rounds = tuple(number for number in rounds if number >= SEVERAL)
     random = np.random.default_rng([seed, 1, 7])
     pending = np.arange(len(request.rows))
     met: list[tuple[npt.NDArray[np.int64], pd.DataFrame]] = []

@@ -158,7 +158,7 @@ def split_rows(
     n_rows: int, validation_fraction: float, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Give the rows that are learnt, and those that decide when to stop."""
-    held_out = min(max(round(validation_fraction * n_rows), 1), _MOST_HELD_OUT)
+    held_out = min(max(round(float(validation_fraction) * n_rows), 1), _MOST_HELD_OUT)
     learnt, held = train_test_split(
         np.arange(n_rows), test_size=min(held_out, n_rows - 1), random_state=seed
     )
@@ -191,7 +191,7 @@ class _CompactRecipe:
             model = CompactBackbone(layout, copy.deepcopy(self.config), **embeddings)
             model.check_causal()
             return model
-        dropout = sizes.dropout if self.dropout is None else self.dropout
+        dropout = sizes.dropout if self.dropout is None else float(self.dropout)
         config = compact_config(
             layout.n_columns, width=sizes.width, n_layers=sizes.n_layers, dropout=dropout
         )
@@ -221,7 +221,7 @@ def _trainer(
 ) -> Trainer:
     """Make the trainer, with sizes that follow the table."""
     fixed = torch.from_numpy(order).to(device)
-    share = settings.random_order_share
+    share = float(settings.random_order_share)
     validation = {"validation_nats": (1.0 - share, nats_per_row(fixed))}
     if share > 0:
         validation["validation_nats_random"] = (share, nats_per_row(None))
@@ -230,10 +230,11 @@ def _trainer(
         validation=validation,
         device=device,
         precision=precision,
-        max_epochs=settings.max_epochs or sizes.max_epochs,
-        batch_size=settings.batch_size or sizes.batch_size,
-        learning_rate=settings.learning_rate or sizes.learning_rate,
-        n_iter_no_change=settings.n_iter_no_change,
+        # torch knows no NumPy numbers.
+        max_epochs=int(settings.max_epochs or sizes.max_epochs),
+        batch_size=int(settings.batch_size or sizes.batch_size),
+        learning_rate=float(settings.learning_rate or sizes.learning_rate),
+        n_iter_no_change=int(settings.n_iter_no_change),
         verbose=verbose,
     )
 

@@ -28,7 +28,12 @@ from transformers import PretrainedConfig
 
 from . import _text_drawing  # noqa: F401 - registers how texts are drawn
 from ._alignment import OBJECTIVES, Aligner, AlignmentResult, RealRows
-from ._device import choose_device, choose_precision, private_torch_seed
+from ._device import (
+    choose_device,
+    choose_precision,
+    private_torch_modes,
+    private_torch_seed,
+)
 from ._features import to_features
 from ._frames import check_frame, to_frame
 from ._joining import as_column, assemble, check_lengths, cut, join_target
@@ -365,18 +370,21 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         own = self.signal is not None or callable(self.reward)
         if own and self._wanted_rounds(len(frame)) > 0:
             try_signal(self.signal, self.reward, frame, self.column_kinds)
+        digest = _digest(frame)
         random = generator(self.random_state)
         seed = int(random.randint(2**31 - 1))
         going_on = self.warm_start and hasattr(self, "model_")
-        if going_on:
-            stage = self._go_on(frame, device, seed)
-        else:
-            stage = self._supervise(frame, weights, device, precision, seed)
-        learnt = not going_on and stage.result.stop_reason != "interrupted"
         before: AlignmentResult = vars(self)["_rounds"] if going_on else AlignmentResult()
-        rounds = before
-        if learnt or going_on:
-            rounds = self._align(stage, before, frame, weights, device, precision, seed)
+        rounds = self._without_rounds(before, len(frame))
+        with private_torch_modes(device):
+            if going_on:
+                stage = self._go_on(frame, digest, device, seed)
+            else:
+                stage = self._supervise(frame, weights, device, precision, seed)
+            if rounds is None and not going_on and stage.result.stop_reason == "interrupted":
+                rounds = AlignmentResult(stop_reason="interrupted")
+            elif rounds is None:
+                rounds = self._align(stage, before, frame, weights, device, precision, seed)
 
         stopped = [] if going_on else [stage.result.stop_reason]
         stopped += [] if rounds is before else [rounds.stop_reason]
@@ -411,7 +419,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         self.precision_ = str(precision).removeprefix("torch.")
         self._container = container
         self._tokenizer = stage.tokenizer
-        self._n_rows, self._table_digest = len(frame), _digest(frame)
+        self._n_rows, self._table_digest = len(frame), digest
         self._held_out = stage.held_out
         self._random = np.random.RandomState(random.randint(2**31 - 1))
         return self
@@ -664,7 +672,9 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         # What a cache holds stays as it is.
         return stage if self.memory is None else copy.deepcopy(stage)
 
-    def _go_on(self, frame: pd.DataFrame, device: torch.device, seed: int) -> Supervised:
+    def _go_on(
+        self, frame: pd.DataFrame, digest: str, device: torch.device, seed: int
+    ) -> Supervised:
         """Give the fitted model as it stands, for further rounds over rows of the same table."""
         names = self.schema_.names
         if list(frame.columns) != list(names):
@@ -677,7 +687,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         held_out = self._held_out
         if len(frame) != self._n_rows:  # other rows of the same table
             _, held_out = split_rows(len(frame), self.validation_fraction, seed)
-        if _digest(frame) != self._table_digest:
+        if digest != self._table_digest:
             warnings.warn(
                 "X is not the table of the last fit, row by row: rows that the model has learnt "
                 "may be held out from the further rounds, whose figures are too good then.",
@@ -689,8 +699,17 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
 
     def _wanted_rounds(self, n_rows: int) -> int:
         if self.n_rounds is not None:
-            return self.n_rounds
+            return int(self.n_rounds)
         return _ROUNDS if n_rows >= _ROUNDS_FROM or self.signal is not None else 0
+
+    def _without_rounds(self, before: AlignmentResult, n_rows: int) -> AlignmentResult | None:
+        """Give what stands if no further rounds are wanted; None where they are."""
+        wanted = self._wanted_rounds(n_rows)
+        if wanted == 0 and self.n_rounds is None and not before.history:
+            return AlignmentResult(stop_reason="too few rows")
+        if wanted == 0 or (wanted <= before.n_rounds and not before.lacks_signal):
+            return before
+        return None
 
     def _align(
         self,
@@ -703,11 +722,7 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
         seed: int,
     ) -> AlignmentResult:
         """Run the rounds on the model of the supervised stage, which changes in place."""
-        wanted = self._wanted_rounds(len(frame))
-        if wanted == 0 and self.n_rounds is None and not before.history:
-            return AlignmentResult(stop_reason="too few rows")
-        if wanted == 0 or (wanted <= before.n_rounds and not before.lacks_signal):
-            return before
+        rate, n_pool = self.align_learning_rate, self.align_pool_size
         aligner = Aligner(
             tokenizer=stage.tokenizer,
             order=stage.order,
@@ -716,13 +731,13 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
             signal=self.signal,
             reward=self.reward,
             objective=self.objective,
-            beta=self.beta,
-            quantile=self.quantile,
-            learning_rate=self.align_learning_rate,
-            n_rounds=max(wanted - before.n_rounds, 0),
+            beta=float(self.beta),
+            quantile=float(self.quantile),
+            learning_rate=None if rate is None else float(rate),
+            n_rounds=max(self._wanted_rounds(len(frame)) - before.n_rounds, 0),
             retain=self.align_retain,
             credit=self.align_credit,
-            n_pool=self.align_pool_size,
+            n_pool=None if n_pool is None else int(n_pool),
             second_moments=stage.result.second_moments,
             n_jobs=self.n_jobs,
             verbose=int(self.verbose),
@@ -820,5 +835,15 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
 
 def _digest(frame: pd.DataFrame) -> str:
     """Tell a table, row by row, from others; of the rows themselves nothing can be read off."""
-    rows = hash_pandas_object(frame.set_axis(range(frame.shape[1]), axis=1), index=False)
-    return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for place in range(frame.shape[1]):
+        digest.update(_column_bytes(frame.iloc[:, place]))
+    return digest.hexdigest()
+
+
+def _column_bytes(column: pd.Series) -> bytes:
+    """Give bytes that are the same for the same cells, in every process."""
+    try:
+        return hash_pandas_object(column, index=False).to_numpy().tobytes()
+    except (TypeError, ValueError):  # cells that pandas cannot hash, half a surrogate pair say
+        return "\n".join(map(repr, column)).encode("utf-8", "surrogatepass")

@@ -103,8 +103,8 @@ class TextRecipe:
         settings = self.settings
         return TextTokenizer(
             _load_tokenizer(settings.name_or_path),
-            decimals=settings.decimals,
-            max_values=settings.max_values,
+            decimals=None if settings.decimals is None else int(settings.decimals),
+            max_values=int(settings.max_values),
             column_kinds=column_kinds,
         )
 
@@ -123,8 +123,8 @@ class TextRecipe:
         # GGUF weights were unpacked: the model is a plain one from now on.
         language.hf_quantizer = None
         if settings.lora_rank is not None:
-            language = _with_adapters(language, settings.lora_rank)
-        model = TextModel(layout, language, micro_batch_size=settings.micro_batch_size)
+            language = _with_adapters(language, int(settings.lora_rank))
+        model = TextModel(layout, language, micro_batch_size=int(settings.micro_batch_size))
         model.check_causal()
         return model
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from transformers import GPT2Config
 
 from tabgraa_sklearn import TabGRAASynthesizer
@@ -39,6 +40,15 @@ def make_table(n_rows=120, seed=0):
     )
     table.loc[random.random(n_rows) < 0.1, "price"] = np.nan
     return table
+
+
+@pytest.fixture
+def double():
+    """Have torch make double precision by default, for one test."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
 
 
 @pytest.fixture(scope="session")

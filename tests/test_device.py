@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from tabgraa_sklearn._device import autocast, choose_device, choose_precision, private_torch_seed
+from tabgraa_sklearn._device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    private_torch_modes,
+    private_torch_seed,
+)
 
 CPU = torch.device("cpu")
 
@@ -88,6 +94,37 @@ def test_matrix_products_run_in_the_precision(precision):
     one = torch.ones(2, 2)
     with autocast(CPU, precision):
         assert (one @ one).dtype == precision
+
+
+def modes_of_torch():
+    return (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.is_autocast_enabled("cpu"),
+        torch.is_autocast_cache_enabled(),
+    )
+
+
+def test_private_modes_are_the_usual_ones_and_give_the_caller_s_back(double):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        before = modes_of_torch()
+        with pytest.raises(KeyError), private_torch_modes(CPU):
+            assert modes_of_torch() == (torch.float32, True, False, False, False)
+            raise KeyError
+        assert modes_of_torch() == before
+
+
+def test_weights_that_change_are_multiplied_as_they_are():
+    """An autocast within another one would multiply by the copy of a weight that it made before."""
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    products = []
+    with torch.autocast("cpu", torch.bfloat16), private_torch_modes(CPU):
+        for _ in range(2):
+            with autocast(CPU, torch.bfloat16):
+                products.append((torch.eye(2) @ weight).detach())
+            weight.data.mul_(2.0)
+    assert torch.equal(2.0 * products[0], products[1])
 
 
 def test_a_private_seed_gives_the_generator_back():

@@ -26,3 +26,4 @@ def test_example_runs_and_prints(script, tmp_path):
     )
     assert finished.returncode == 0, f"{script.name} failed:\n{finished.stdout}\n{finished.stderr}"
     assert finished.stdout.strip(), f"{script.name} prints nothing"
+    assert "FutureWarning" not in finished.stderr

@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from tabgraa_sklearn import TabGRAAImputer, TabGRAASynthesizer
+from tabgraa_sklearn._joining import filled_cells
 
 
 def imputer(**params):
@@ -126,6 +127,39 @@ def test_drawn_cells_that_their_column_has_no_room_for_make_it_wider(tiny):
     numbers = np.column_stack([np.arange(60000, 90000, 500), np.arange(60) % 3])
     gaps = np.array([[np.nan, 1.0], [np.nan, 2.0]], dtype=np.float16)
     assert np.isfinite(tiny(n_rounds=0).fit(numbers).impute(gaps, random_state=0)).all()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_the_largest_integers_among_holes_are_floats(tiny, dtype):
+    largest = np.iinfo(dtype).max
+    table = pd.DataFrame({"a": np.array([0, 1, largest] * 40, dtype), "b": list("xyz") * 40})
+    given = table.assign(a=table["a"].where(table["b"] != "x"))
+    filled = tiny(n_rounds=0).fit(table).impute(given, random_state=0)["a"]
+    there = given["a"].notna()
+    assert filled.dtype == "float64"
+    assert filled.notna().all()
+    assert filled[there].equals(given["a"][there])
+
+
+def test_the_dtype_of_filled_cells_does_not_depend_on_the_draws():
+    fitted = pd.CategoricalDtype(["lo", "mid", "hi", "never"], ordered=True)
+    missing = np.array([False, True, False])
+    for given, expected in {
+        "new": pd.CategoricalDtype(["lo", "mid", "hi", "never", "hint", "new"]),
+        "hi": fitted,
+    }.items():
+        cells = pd.Series(pd.Categorical([given, None, "lo"], ["hi", "hint", "lo", "new"]))
+        expected_cells = [given, None, "lo"]
+        for drawn in fitted.categories:
+            expected_cells[1] = drawn
+            filled = filled_cells(cells, pd.Series([drawn] * 3, dtype=fitted), missing)
+            assert filled.dtype == expected
+            assert filled.tolist() == expected_cells
+    cells = pd.Series(pd.array([-3, None, 1], dtype="Int8").astype("float16"))
+    for drawn in (0, 100, 250):
+        filled = filled_cells(cells, pd.Series([drawn] * 3, dtype="uint8"), missing)
+        assert filled.dtype == "float16"
+        assert filled.tolist() == [-3, drawn, 1]
 
 
 def test_bad_input_is_told(filled):

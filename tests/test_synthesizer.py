@@ -87,6 +87,10 @@ def arrow_column_types():
         "timestamp[us][pyarrow]",
         pd.Series(cycle(dt.datetime(2020, 1, 1), None), dtype="timestamp[us][pyarrow]"),
     )
+    for indices in (pyarrow.int8(), pyarrow.int64()):
+        dtype = pd.ArrowDtype(pyarrow.dictionary(indices, pyarrow.string()))
+        yield str(dtype), pd.Series(cycle("a", None, "b"), dtype=dtype)
+        yield f"{dtype} without gaps", pd.Series(cycle("a", "b"), dtype=dtype)
 
 
 def assert_same_kind(rows, table):
@@ -507,15 +511,78 @@ def test_an_error_in_the_middle_changes_nothing(monkeypatch, tiny, steady, step)
     assert_as_it_was(steady)
 
 
-def test_an_interrupt_before_the_training_changes_nothing(monkeypatch, steady):
+@pytest.mark.parametrize("step", ["_supervised.TableTokenizer.fit", "_synthesizer._digest"])
+def test_an_interrupt_before_the_training_changes_nothing(monkeypatch, steady, step):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tabgraa_sklearn._supervised.TableTokenizer.fit", interrupt)
+    monkeypatch.setattr(f"tabgraa_sklearn.{step}", interrupt)
     with pytest.raises(KeyboardInterrupt):
         steady[0].fit(GOOD)
     monkeypatch.undo()
     assert_as_it_was(steady)
+
+
+UNHASHABLE_BY_PANDAS = {
+    "half a surrogate pair": pd.Series(cycle("a\ud800", "b"), dtype=object),
+    "category": pd.Series(pd.Categorical(cycle("a\ud800", "b"))),
+    "tuples": pd.Series(cycle((1, 2), 1), dtype=object),
+    "longdouble": pd.Series(np.array(cycle(0.5, 1.25), dtype=np.longdouble)),
+}
+
+
+@pytest.mark.parametrize("name", UNHASHABLE_BY_PANDAS)
+def test_cells_that_pandas_cannot_hash_are_learnt_and_known_again(tiny, name):
+    table = pd.DataFrame({"a": UNHASHABLE_BY_PANDAS[name]})
+    model = tiny(n_rounds=0, warm_start=True).fit(table)
+    rows = model.sample(20)
+    assert rows["a"].dtype == table["a"].dtype
+    assert set(rows["a"]) <= set(table["a"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(table)
+    with pytest.warns(UserWarning, match="X is not the table of the last fit"):
+        model.fit(table[::-1])
+
+
+def test_numpy_numbers_are_numbers(tiny, table):
+    settings = {
+        "max_epochs": np.int32(1),
+        "batch_size": np.int64(16),
+        "learning_rate": np.float32(0.01),
+        "validation_fraction": np.float32(0.25),
+        "n_iter_no_change": np.int8(2),
+        "random_order_share": np.float32(0.5),
+        "n_rounds": np.int64(1),
+        "beta": np.float32(1.0),
+        "quantile": np.float32(0.5),
+        "align_learning_rate": np.float32(0.25),
+        "align_pool_size": np.int16(64),
+    }
+    plain = {name: value.item() for name, value in settings.items()}
+    rows = tiny(**settings).fit(table).sample(10)
+    pd.testing.assert_frame_equal(rows, tiny(**plain).fit(table).sample(10))
+    model = TabGRAASynthesizer(dropout=np.float32(0.25), max_epochs=1, n_rounds=0).fit(table)
+    assert type(model.model_.transformer.config.resid_pdrop) is float
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_torch_s_default_precision_changes_nothing(request, tiny, table, precision):
+    def answers():
+        model = tiny(max_epochs=2, n_rounds=1, align_pool_size=64, precision=precision).fit(table)
+        holes = table.mask(np.arange(len(table))[:, None] % 3 == np.arange(table.shape[1]) % 3)
+        return [
+            model.sample(20, refine=True),
+            model.sample(20, conditions={"group": "low"}),
+            model.impute(holes, random_state=0),
+            pd.DataFrame(model.predict_proba(table[:20], target="group")),
+            pd.DataFrame(model.score_samples(table[:20])),
+        ]
+
+    expected = answers()
+    request.getfixturevalue("double")
+    for one, other in zip(answers(), expected, strict=True):
+        pd.testing.assert_frame_equal(one, other)
 
 
 def test_a_config_without_room_for_the_columns(tiny):

@@ -494,6 +494,29 @@ def test_training_learns(fitted):
     assert model.sample(3).shape == (3, 5)
 
 
+def test_torch_s_default_precision_changes_nothing(request, folder):
+    table = small_table(60)
+
+    def answers():
+        model = make_text(folder, n_rounds=1, align_pool_size=64).fit(table)
+        holes = table.mask(np.arange(60)[:, None] % 3 == np.arange(table.shape[1]) % 3)
+        cells = model.score_samples(table[:5])
+        return [model.impute(holes, random_state=0), model.sample(9), pd.DataFrame(cells)]
+
+    expected = answers()
+    request.getfixturevalue("double")
+    for one, other in zip(answers(), expected, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_settings_may_be_numpy_numbers(gpt2):
+    backbone = TextBackbone(
+        gpt2, decimals=np.int64(1), max_values=np.int64(5), micro_batch_size=np.int32(4)
+    )
+    model = make_text(backbone, batch_size=np.int64(16)).fit(small_table(40))
+    assert len(model.sample(5)) == 5
+
+
 def test_conditions_hold(fitted):
     model, _table = fitted
     drawn = model.sample(40, conditions={"g": "north", "x": (99.0, 101.5)}, random_state=0)

@@ -427,7 +427,32 @@ def test_an_interrupted_fit_warns_and_can_be_sampled(monkeypatch, tiny, table):
     with pytest.warns(ConvergenceWarning, match=message):
         model = tiny(max_epochs=5, batch_size=16).fit(table)
     assert (model.stop_reason_, model.n_epochs_, model.best_epoch_) == ("interrupted", 1, 1)
+    assert model.rounds_stop_reason_ == "too few rows"
     assert len(model.sample(5)) == 5
+
+
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("n_rounds", "reason", "message"),
+    [(2, "interrupted", "interrupted before its signal"), (0, "n_rounds", "interrupted before")],
+)
+def test_rounds_that_an_interrupt_left_out_are_told(
+    monkeypatch, tiny, table, n_rounds, reason, message
+):
+    model = tiny(n_rounds=n_rounds, align_pool_size=64)
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_epoch", interrupt)
+        with pytest.warns(ConvergenceWarning, match="after 0 epochs and 0 rounds"):
+            model.fit(table)
+    assert (model.n_rounds_, model.rounds_stop_reason_) == (0, reason)
+    with pytest.raises(ValueError, match=message):
+        model.sample(5, refine=True)
+    model.set_params(warm_start=True, n_rounds=1).fit(table)
+    assert model.rounds_stop_reason_ != "interrupted"
+    assert len(model.sample(5, refine=True)) == 5
 
 
 def test_fitted_attributes_tell_of_the_training(tiny, table):
@@ -583,6 +608,26 @@ def test_a_seed_gives_one_model_with_several_threads_too():
     first, second = (fit.model_.state_dict() for fit in fits)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert fits[0].history_[0]["train_nats"] == fits[1].history_[0]["train_nats"]
+
+
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_fit_does_not_depend_on_the_caller_s_modes(tiny, table, mode, precision):
+    def fit():
+        model = tiny(n_rounds=1, align_pool_size=64, precision=precision).fit(table)
+        return model.set_params(warm_start=True, n_rounds=2).fit(table)
+
+    with MODES[mode]():
+        model = fit()
+    assert_equal_states(state_of(model.model_), state_of(fit().model_))
+    assert not any(part.is_inference() for part in model.model_.parameters())
 
 
 def test_the_same_seed_gives_the_same_model(tiny, table):
