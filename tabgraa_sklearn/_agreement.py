@@ -24,6 +24,7 @@ __all__ = [
     "CANDIDATES",
     "advantage",
     "candidates_of",
+    "known_alone",
     "known_first",
     "known_later",
     "log_quotient",
@@ -126,6 +127,13 @@ def known_first(known: npt.NDArray[np.bool_], order: list[int]) -> npt.NDArray[n
     """Give the columns of each row as they are read: known ones, then the others."""
     rank = np.argsort(order) + len(order) * ~known
     return np.argsort(rank, axis=1)
+
+
+def known_alone(known: npt.NDArray[np.bool_], order: list[int]) -> npt.NDArray[np.int64]:
+    """Give the known columns of each row as they are read, and -1 behind them."""
+    columns = known_first(known, order)
+    columns[np.arange(len(order)) >= known.sum(1)[:, None]] = -1
+    return columns
 
 
 def known_later(known: npt.NDArray[np.bool_], order: list[int]) -> npt.NDArray[np.bool_]:

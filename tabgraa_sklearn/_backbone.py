@@ -21,7 +21,7 @@ from transformers import (
     PretrainedConfig,
 )
 
-from ._attention import ATTENTION, CellCache, with_cache
+from ._attention import ATTENTION, CellCache, TreeCache, with_cache
 from ._layout import TokenLayout
 from ._protocols import Backbone
 from ._sizes import rows_per_pass
@@ -511,7 +511,7 @@ class CompactBackbone(Backbone):
         states = self._transform(self.input_dropout(inputs))
         return states if order is None else _rearranged(states, order.argsort(1))
 
-    def _transform(self, inputs: Tensor, cache: CellCache | None = None) -> Tensor:
+    def _transform(self, inputs: Tensor, cache: CellCache | TreeCache | None = None) -> Tensor:
         inputs = inputs.to(next(self.transformer.parameters()).dtype)
         result = self.transformer(inputs_embeds=inputs, **with_cache(self.transformer, cache))
         return cast(Tensor, result.last_hidden_state)
@@ -609,7 +609,7 @@ class CompactBackbone(Backbone):
         inputs = torch.cat([begin, before], 1) + F.embedding(orders, self.asked)
         return self._transform(inputs, cache)[:, -1]
 
-    def advance(self, inputs: Tensor, column: int | Tensor, cache: CellCache) -> Tensor:
+    def advance(self, inputs: Tensor, column: int | Tensor, cache: CellCache | TreeCache) -> Tensor:
         """State from which a column is predicted, given what `cache` has read before.
 
         Parameters
@@ -618,7 +618,7 @@ class CompactBackbone(Backbone):
             The embedded cell before it; the first column has `begin` before it.
         column : int, or Tensor of shape (batch,)
             The same of all rows, or one for each.
-        cache : CellCache
+        cache : CellCache or TreeCache
             Grows by the cell that is read now.
 
         Returns

@@ -110,6 +110,15 @@ class Codec:
         """Move numbers whose token a range cuts into the range; `turn` stands in for a seed."""
         return numbers
 
+    def untold(self, low: Array, high: Array) -> npt.NDArray[np.bool_]:
+        """Say of ranges of numbers whether tokens, those nearest to them, tell too little of them.
+
+        Parameters
+        ----------
+        low, high : ndarray of shape (n_ranges,)
+        """
+        return np.zeros(len(low), dtype=bool)
+
     def readings(self) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
         """Give what each pair of tokens stands for, and which of them are no cells.
 
@@ -177,6 +186,9 @@ class NumberValues(Codec):
             chosen[[max(right - 1, 0), right]] = True
         inside[: len(values), 0] = chosen
         return inside
+
+    def untold(self, low: Array, high: Array) -> npt.NDArray[np.bool_]:
+        return np.ones(len(low), dtype=bool)
 
 
 class Categories(Codec):
@@ -396,7 +408,7 @@ class Quantiles(Codec):
         cells = np.arange(n_cells)
         shares = np.minimum(cells + 1, last) - np.maximum(cells, first)
         # Of two ends that are one number something is left.
-        touched = (cells >= np.floor(first)) & (cells <= last)
+        touched = (cells >= min(np.floor(first), n_cells - 1)) & (cells <= last)
         shares = np.where(touched, np.clip(shares, 1e-12, 1.0), 0.0)
         return np.asarray(shares)
 
@@ -408,6 +420,13 @@ class Quantiles(Codec):
         upto = upto + np.uint64(upto < _LARGEST)
         start = np.clip(below, self.starts[cells], self.starts[cells + 1])
         return start, np.clip(upto, start, self.starts[cells + 1])
+
+    def untold(self, low: Array, high: Array) -> npt.NDArray[np.bool_]:
+        low, high = (self._scaled(np.asarray(end, dtype=self.x_knots.dtype)) for end in (low, high))
+        beyond = (high < self.x_knots[0]) | (low > self.x_knots[-1])
+        first = np.searchsorted(self.atoms, low)
+        last = np.searchsorted(self.atoms, high, side="right")
+        return np.asarray(beyond & (first == last))
 
     def _is_beyond(self, low: Any, high: Any) -> bool:
         """Say whether a range lies wholly outside of what the cells cover."""
@@ -444,7 +463,7 @@ class Quantiles(Codec):
                 places = low + np.minimum(steps, numbers.dtype.type(high - low))
             return np.where(np.isin(scaled, self.atoms), numbers, places)
         if self.starts is not None:
-            return self._within_grid(numbers, low, high, turn)
+            return self._within_grid(scaled, scaled_low, scaled_high, turn)
         ranks, first, last = self.rank(scaled), *self.rank(ends)
         cells = np.minimum((ranks * n_cells).astype(np.int64), n_cells - 1)
         start, stop = np.maximum(cells / n_cells, first), np.minimum((cells + 1) / n_cells, last)

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from ._cells import DateStringCells, DecimalCells, TimeCells
-from ._codecs import Categories, Codec, FreshValues, NumberValues, nearest
+from ._codecs import Categories, Codec, FreshValues, nearest
 from ._drawing import Wanted
 from ._frames import to_frame
 from ._given_cells import as_cells, as_time
@@ -29,6 +29,7 @@ from .constraints import Constraint
 __all__ = [
     "Request",
     "check_cells",
+    "check_cells_together",
     "check_constraints",
     "constrain",
     "given_tokens",
@@ -147,19 +148,53 @@ def constrain(requests: list[Request], constraints: list[Constraint], tokenizer:
     """
     rules = [each.possible(tokenizer) for each in constraints]
     for request in requests:
-        named = {*request.limits, *request.choices}
-        named.update([] if request.cells is None else request.cells.columns)
-        between = {
-            number
-            for number in map(tokenizer.schema_.position, named)
-            if isinstance(tokenizer.codecs_[number], NumberValues)
-        }
+        untold = _untold(request, tokenizer)
         request.constraints, request.possible = constraints, []
         _check_given(request, tokenizer)
         for constraint, rule in zip(constraints, rules, strict=True):
-            if rule is not None and not between & set(rule.columns()):
+            if rule is not None and not untold & set(rule.columns()):
                 _check_allowed(request, constraint, rule, tokenizer)
                 request.possible.append(rule)
+
+
+def check_cells_together(
+    cells: pd.DataFrame,
+    token_ids: npt.NDArray[Any],
+    constraints: list[Constraint],
+    tokenizer: Tokenizer,
+) -> None:
+    """Raise where given cells of rows, some of which may be missing, break a constraint."""
+    for constraint in constraints:
+        constraint.possible(tokenizer)  # raises where it is about columns that it cannot be about
+        names = list(constraint.columns)
+        if not names or not set(names) <= set(cells.columns):
+            continue
+        rows = np.flatnonzero(cells[names].notna().all(axis=1))
+        if len(rows):
+            own = cells.iloc[rows][names].reset_index(drop=True)
+            given = frozenset(tokenizer.schema_.position(name) for name in names)
+            request = Request(
+                rows, token_ids[rows], given, cells=own, alike=False, constraints=[constraint]
+            )
+            _check_given(request, tokenizer)
+
+
+def _untold(request: Request, tokenizer: Tokenizer) -> set[int]:
+    """Give the columns of which tokens tell too little of the numbers that are asked for."""
+    found = set()
+    given = {} if request.cells is None else dict(request.cells.items())
+    for name in {*request.limits, *request.choices, *given}:
+        column, number = tokenizer.schema_[name], tokenizer.schema_.position(name)
+        if not column.has_numbers:
+            continue
+        if name in request.limits:
+            low, high = (np.array([end]) for end in request.limits[name])
+        else:
+            cells = request.choices[name] if name in request.choices else given[name]
+            low = high = column.to_numbers(cells[cells.notna()])[0]
+        if tokenizer.codecs_[number].untold(low, high).any():
+            found.add(number)
+    return found
 
 
 def _check_given(request: Request, tokenizer: Tokenizer) -> None:
@@ -195,6 +230,8 @@ def _check_allowed(
             first = request.tokens[0, tokenizer.digits(name)][0]
             allowed[column] = np.arange(tokenizer.codecs_[column].sizes[0]) == int(first)
     if not rule.some(allowed):
+        if not allowed:
+            raise ValueError(f"constraints: no values that were seen in fit meet {constraint!r}.")
         names = tokenizer.schema_.names[list(allowed)].tolist()
         raise ValueError(
             f"conditions contradict constraints: no row that meets {constraint!r} has what is "

@@ -132,7 +132,7 @@ def check_lengths(n_rows: int, n_targets: int) -> None:
 def filled_cells(cells: pd.Series, drawn: pd.Series, missing: npt.NDArray[np.bool_]) -> pd.Series:
     """Put drawn cells where cells are missing, in the fitted dtype where it takes the given ones.
 
-    Which dtype it is depends on the given cells, never on the drawn ones.
+    Which dtype it is depends on the given cells, and on drawn ones only where it cannot hold them.
     """
     if cells.dtype == drawn.dtype:
         return cells.where(~missing, drawn)

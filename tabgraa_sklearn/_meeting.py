@@ -45,9 +45,9 @@ def meet(
     choice is drawn from its distribution among what is allowed. Of several, and of columns
     whose tokens a constraint bars, the later ones weigh the earlier: a row is accepted in
     proportion to the probability that the model gives to what is allowed later, relative to the
-    largest that was met. Where all rows are asked for alike, any row takes any candidate. After 85
-    candidates for each a row takes one of the last 64 by these weights; constraints may take 1365,
-    and few rows as many as make 50,000.
+    largest that was met. Where all rows are asked for alike, any row takes any candidate. After
+    some 85 candidates for each a row takes one of the last 64 by these weights; constraints may
+    take some 1365, and few rows as many as make 50,000.
 
     Returns
     -------

@@ -12,14 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ._agreement import patterns_of
+from ._agreement import known_alone
 from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
 from ._conditions import given_tokens
 from ._protocols import Backbone, Tokenizer
 from ._reading import by_chunks, cell_nats, read_rows
 from ._sampling import Drawing
-from ._summing import expand_rows, most_combinations, summed_columns
+from ._summing import blocks_of, columns_to_sum, expand_rows, most_combinations
 
 __all__ = ["distributions", "reduce_numbers"]
 
@@ -69,15 +69,16 @@ def distributions(
     values = np.flatnonzero(~absent)
     few = len(values) <= _FEW_VALUES or len(values) * len(order) <= _FEW_CELLS
     read = _by_trial if few else _behind
-    summed = np.zeros_like(known)
-    times = np.full(len(known), len(values) if few else _TRIED)
+    summed, times = np.zeros_like(known), np.full(len(known), len(values) if few else _TRIED)
     if few:
-        summed, combinations = _to_sum(known, target, order, tokenizer, len(values))
+        asked_for = known.copy()
+        asked_for[:, target] = True
+        most = most_combinations(len(order)) // len(values)
+        summed, combinations = columns_to_sum(asked_for, order, tokenizer.codecs_, most)
         times *= combinations
     # As many rows at once as can be held.
-    times = np.maximum(times * len(order), len(values) * _READ_CELLS // _CELLS)
-    block = times.cumsum() // _READ_CELLS
-    for rows in np.split(np.arange(len(known)), np.flatnonzero(np.diff(block)) + 1):
+    sizes = np.maximum(times * len(order), len(values) * _READ_CELLS // _CELLS)
+    for rows in blocks_of(sizes, _READ_CELLS):
         tokens = torch.from_numpy(token_ids[rows]).to(drawing.device)
         asked = _Asked(
             drawing.model, tokenizer.codecs_, tokens, known[rows], summed[rows], order, target
@@ -94,29 +95,6 @@ def distributions(
             total = np.maximum(shares.sum(1, keepdims=True), 1e-300)
             probabilities[:, values] = shares / total
             yield rows[own], probabilities
-
-
-def _to_sum(
-    known: npt.NDArray[np.bool_], target: int, order: list[int], tokenizer: Tokenizer, n_values: int
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Tell which unknown columns of each row are summed over, and how many combinations those have.
-
-    Returns
-    -------
-    summed : ndarray of shape (n_rows, n_columns)
-    combinations : ndarray of shape (n_rows,)
-    """
-    codecs, most = tokenizer.codecs_, most_combinations(len(order)) // n_values
-    first, group, _ = patterns_of(known)
-    summed = np.zeros((len(first), len(order)), dtype=bool)
-    combinations = np.ones(len(first), dtype=np.int64)
-    for number, pattern in enumerate(known[first]):
-        pattern = pattern.copy()
-        pattern[target] = True
-        columns = summed_columns(pattern, order, codecs, most)
-        summed[number, columns] = True
-        combinations[number] = np.prod([codecs[c].everything().sum() for c in columns], dtype=int)
-    return summed[group], combinations[group]
 
 
 @dataclass
@@ -147,20 +125,23 @@ class _Asked:
         """Give that of the target."""
         return self.codecs[self.target]
 
-    def orders(self, counted: npt.NDArray[np.bool_], *, last: bool) -> torch.Tensor:
-        """Give some columns of each row in the order of sampling, the target at its place or last.
+    def orders(self, *, last: bool) -> torch.Tensor:
+        """Give the known columns and the target of each row in the order of sampling, or it last.
 
         Returns
         -------
         Tensor of shape (n_rows, n_asked)
             -1 behind those of rows with fewer.
         """
-        n_columns = len(self.order)
-        rank = np.where(counted, 0, 2 * n_columns) + np.argsort(self.order)
-        rank[:, self.target] = n_columns if last else rank[:, self.target] % (2 * n_columns)
-        orders, sizes = rank.argsort(1), counted.sum(1) + 1
-        orders[np.arange(n_columns) >= sizes[:, None]] = -1
-        return torch.from_numpy(orders[:, : int(sizes.max())]).to(self.tokens.device)
+        sizes = self.known.sum(1)
+        if last:
+            orders = known_alone(self.known, self.order)
+            orders[np.arange(len(orders)), sizes] = self.target
+        else:
+            known = self.known.copy()
+            known[:, self.target] = True
+            orders = known_alone(known, self.order)
+        return torch.from_numpy(orders[:, : int(sizes.max()) + 1]).to(self.tokens.device)
 
     def read_later(self) -> npt.NDArray[np.bool_]:
         """Say of each row whether a known cell comes behind the target in the order of sampling."""
@@ -176,25 +157,17 @@ class _Asked:
 
     def expanded(self) -> tuple[_Asked, torch.Tensor]:
         """Repeat rows with each value of what is summed over; also give the row each stems from."""
-        first, group, _ = patterns_of(self.summed)
-        parts, origins = [], []
-        for number, pattern in enumerate(self.summed[first]):
-            rows = np.flatnonzero(group == number)
-            columns, digits = np.flatnonzero(pattern).tolist(), self.model.layout.first
-            tokens, origin = expand_rows(
-                self.tokens[torch.from_numpy(rows)].cpu().numpy(), columns, self.codecs, digits
-            )
-            parts.append(tokens)
-            origins.append(rows[origin])
-        whence, device = np.concatenate(origins), self.tokens.device
-        summed = self.summed[whence]
+        tokens, origin = expand_rows(
+            self.tokens.cpu().numpy(), self.summed, self.codecs, self.model.layout.first
+        )
+        device, summed = self.tokens.device, self.summed[origin]
         asked = replace(
             self,
-            tokens=torch.from_numpy(np.concatenate(parts)).to(device),
-            known=self.known[whence] | summed,
+            tokens=torch.from_numpy(tokens).to(device),
+            known=self.known[origin] | summed,
             summed=summed,
         )
-        return asked, torch.from_numpy(whence).to(device)
+        return asked, torch.from_numpy(origin).to(device)
 
     def tried(self, values: torch.Tensor) -> torch.Tensor:
         """Give the tokens of each row with each of its values, pairs of tokens as one number."""
@@ -233,8 +206,8 @@ def _nats_of_trials(asked: _Asked, values: torch.Tensor) -> torch.Tensor:
     Tensor of shape (n_rows, n_values), in nats
     """
     model, n_values = asked.model, values.shape[1]
-    orders = asked.orders(asked.known, last=False).repeat_interleave(n_values, 0)
-    varied = torch.from_numpy(asked.summed).to(values.device)
+    orders = asked.orders(last=False).repeat_interleave(n_values, 0)
+    varied = torch.from_numpy(asked.summed.copy()).to(values.device)
     varied[:, asked.target] = True
     varied = varied.repeat_interleave(n_values, 0)
     tried = asked.tried(values)
@@ -310,7 +283,7 @@ def _interpolated(places: torch.Tensor, heights: torch.Tensor, n: int) -> torch.
 def _behind(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:
     """Probability of each value of the target behind the cells that are there, corrected."""
     device = asked.tokens.device
-    orders = asked.orders(asked.known, last=True)
+    orders = asked.orders(last=True)
     sizes = (orders >= 0).sum(1)
     parts: list[torch.Tensor] = []
     own, n_states = torch.zeros_like(sizes), 0

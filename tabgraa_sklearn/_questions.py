@@ -24,6 +24,7 @@ from ._agreement import (
 from ._conditions import (
     Request,
     check_cells,
+    check_cells_together,
     check_constraints,
     constrain,
     given_tokens,
@@ -41,7 +42,7 @@ from ._protocols import Backbone, Tokenizer
 from ._random import generator
 from ._refinement import CANDIDATES, chosen_candidates
 from ._rewards import log_odds, log_ratios
-from ._schema import Column, Schema
+from ._schema import Schema
 from ._scoring import row_log_likelihood
 from .constraints import Constraint
 from .signals import suppression
@@ -150,7 +151,8 @@ class QuestionsMixin:
             Any columns of :meth:`fit`; that of `target`, if it is there, has no say. Missing cells
             and missing columns have none either: those of few values (up to 64 combinations with
             the values of a target of few values; of more than 16 columns fewer) are summed over,
-            others the model leaves out, which it has learnt less well than to sample in its order.
+            others the model leaves out, which it has learnt less well than to sample in its order;
+            a text backbone draws.
         target : column name, default=None
             What is predicted (the number of the column, where an array was fitted). None: the
             last column, which is `y` where it was given to :meth:`fit`.
@@ -224,7 +226,7 @@ class QuestionsMixin:
         codes, names = pd.factorize(present.astype(object))
         if len(names) < len(codes):
             table = pd.DataFrame(table.T).groupby(codes).sum().to_numpy().T
-        labels = pd.Index(list(names), name=column.name, dtype=_dtype_of_labels(column))
+        labels = pd.Index(names, name=column.name, dtype=object).infer_objects()
         result = pd.DataFrame(table, columns=labels, index=index)
         try:
             ranks: Any = names
@@ -258,10 +260,10 @@ class QuestionsMixin:
             have the others then. Others of few values, up to 64 combinations (of more than 16
             columns fewer), are summed over, as probability has it; of those with more the model is
             asked for an order without them, and the figure may differ by a few hundredths from
-            such a sum. None: of all.
+            such a sum, as it may with random orders and text backbones. None: of all.
         missing : {"value", "marginal"}, default="value"
             Whether a missing cell counts with the probability that it is missing, or not at all:
-            the likelihood is then that of the cells that are there.
+            the likelihood is then that of the cells that are there, others as with `columns`.
         n_orders : int, default=None
             Every order of the columns factorises the likelihood in another way, and the model
             gives another figure. None: the order in which rows are sampled. An int: the logarithm
@@ -387,9 +389,8 @@ class QuestionsMixin:
         any meets them; what is left is asked for pattern by pattern.
         """
         tokenizer = self._tokenizer
-        if held:
-            constrain(requests_of_cells(cells, tokenizer), held, tokenizer)
         token_ids, known = given_tokens(cells, tokenizer, strict=True)
+        check_cells_together(cells, token_ids, held, tokenizer)
         corrected = self._to_correct(token_ids, known, seed=seed, temperature=temperature)
         pending, places, frames = np.arange(len(cells)), [], []
         for number in range(_COMPLETED if held else 1):
@@ -405,7 +406,7 @@ class QuestionsMixin:
             drawn = restore_cells(drawn, cells.iloc[pending], tokenizer)
             met = np.ones(len(pending), dtype=bool)
             for constraint in held:
-                met &= constraint.holds(drawn.copy())
+                met &= np.asarray(constraint.holds(drawn.copy()), dtype=bool)
             places.append(pending[met])
             frames.append(drawn[met])
             pending = pending[~met]
@@ -632,14 +633,6 @@ def check_parameter(
         raise ValueError(
             f"The {name!r} parameter of {method} must be {requirement}. Got {value!r} instead."
         )
-
-
-def _dtype_of_labels(column: Column) -> Any:
-    """Give the dtype of an index of a column's values, None where pandas finds it."""
-    is_time = isinstance(column.dtype, pd.DatetimeTZDtype) or (
-        isinstance(column.dtype, np.dtype) and column.dtype.kind in "mM"
-    )
-    return column.dtype if is_time else None
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...], method: str) -> None:

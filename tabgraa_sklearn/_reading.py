@@ -45,7 +45,8 @@ def read_rows(
     """
     there = orders >= 0
     cells = _numbered(model, token_ids).gather(1, orders[:, :-1].clamp_min(0))
-    cells = cells.where(there[:, 1:], -1)  # the last of a row is not read
+    # The last of a row is not read, but asked for.
+    cells = cells.where(there[:, 1:], -2 - orders[:, :-1])
     ranked = _lexicographic(torch.cat([cells, orders[:, -1:]], 1))
     cells, orders, token_ids = (x.index_select(0, ranked) for x in (cells, orders, token_ids))
     # A row parts from the one before it where a cell differs, or what is asked for next.
@@ -70,11 +71,11 @@ def read_rows(
             before = sequence[kept]
             own = (starts[step - 1] + before)[:, None]
             paths = _repeated(torch.cat([paths.index_select(0, before), own], 1), len(asked))
-        parts = torch.arange(len(asked), device=asked.device).split(at_once)
+        parts = zip(inputs.split(at_once), asked.split(at_once), paths.split(at_once), strict=True)
         states = torch.cat(
             [
-                model.advance(inputs[p], asked[p], cache.at(paths[p], start + int(p[0])))
-                for p in parts
+                model.advance(cells_, columns, cache.at(before_, start + number * at_once))
+                for number, (cells_, columns, before_) in enumerate(parts)
             ]
         )
         sequence = (fresh.cumsum(0) - 1).clamp_min(0)
@@ -107,6 +108,9 @@ def cell_nats(
         Sequences that are computed together.
     """
     (first, level), start = digits, model.first_start[column]
+    if 2 * len(own) < len(states):  # most are asked for other columns
+        kept, own = own.unique(return_inverse=True)
+        states = states[kept]
     weights, bias = (part[model.vocabulary.slot(column)] for part in tables[0])
 
     def of_first(states: Tensor) -> Tensor:

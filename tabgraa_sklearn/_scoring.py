@@ -14,10 +14,11 @@ from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from ._agreement import known_alone
 from ._backbone import CompactBackbone
 from ._protocols import Backbone
 from ._reading import cell_nats, read_rows
-from ._summing import expand_rows, most_combinations, summed_columns
+from ._summing import blocks_of, columns_to_sum, expand_rows, most_combinations
 
 __all__ = ["N_FOLDS", "log_likelihood", "row_log_likelihood", "two_sample_score"]
 
@@ -25,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 N_FOLDS = 3
 _CELLS = 1 << 14  # cells that are scored at once, which bounds the memory
-_READ_CELLS = 1 << 17  # of rows that are searched for common beginnings
+_READ_CELLS = 1 << 16  # of rows that are searched for common beginnings
 _BEGINNINGS = 1024  # of rows, that go through the model at once
 
 
@@ -72,15 +73,9 @@ def row_log_likelihood(
         if not isinstance(exact, CompactBackbone):
             logs.append(_left_out(exact, token_ids, known, each, unseen))
             continue
+        # Random orders say each another thing of what is left out.
         most = most_combinations(exact.n_columns) if n_orders is None else 1
-        block = max(_READ_CELLS // exact.n_columns, 1)
-        starts = range(block, len(token_ids), block)
-        parts = zip(np.split(token_ids, starts), np.split(known, starts), strict=True)
-        logs.append(
-            np.concatenate(
-                [_summed(exact, ids, there, each, codecs, unseen, most) for ids, there in parts]
-            )
-        )
+        logs.append(_summed(exact, token_ids, known, each, codecs, unseen, most))
     total: Floats = logsumexp(logs, axis=0) - np.log(len(logs))
     return total
 
@@ -113,26 +108,20 @@ def _summed(
     unseen: float,
     most: int,
 ) -> Floats:
-    """Log-probability of the known cells of rows, summed over `most` values of others."""
-    patterns, group = np.unique(known, axis=0, return_inverse=True)
-    rows, tokens, orders = [], [], []
-    for number, pattern in enumerate(patterns):
-        if not pattern.any():
-            continue
-        own = np.flatnonzero(group.ravel() == number)
-        summed = summed_columns(pattern, order, codecs, most)
-        expanded, origin = expand_rows(token_ids[own], summed, codecs, exact.layout.first)
-        read = [column for column in order if pattern[column] or column in summed]
-        rows.append(own[origin])
-        tokens.append(expanded)
-        orders.append(np.full((len(origin), len(order)), -1))
-        orders[-1][:, : len(read)] = read
+    """Log-probability of the known cells of rows, summed over up to `most` values of others."""
     total = np.zeros(len(token_ids))
-    if rows:
-        origin = np.concatenate(rows)
-        nats = _read(exact, np.concatenate(tokens), np.concatenate(orders), unseen).sum(1)
-        total[origin] = -np.inf
-        np.logaddexp.at(total, origin, nats)
+    there = np.flatnonzero(known.any(1))
+    if len(there) == 0:
+        return total
+    known = known[there]
+    summed, combinations = columns_to_sum(known, order, codecs, most)
+    for rows in blocks_of(combinations * exact.n_columns, _READ_CELLS):
+        first_digits = exact.layout.first
+        tokens, origin = expand_rows(token_ids[there[rows]], summed[rows], codecs, first_digits)
+        orders = known_alone((known | summed)[rows][origin], order)
+        nats = np.full(len(rows), -np.inf)
+        np.logaddexp.at(nats, origin, _read(exact, tokens, orders, unseen).sum(1))
+        total[there[rows]] = nats
     return total
 
 

@@ -369,7 +369,8 @@ class TabGRAASynthesizer(QuestionsMixin, DensityMixin, BaseEstimator):
             )
         own = self.signal is not None or callable(self.reward)
         if own and self._wanted_rounds(len(frame)) > 0:
-            try_signal(self.signal, self.reward, frame, self.column_kinds)
+            with private_torch_modes(device):
+                try_signal(self.signal, self.reward, frame, self.column_kinds)
         digest = _digest(frame)
         random = generator(self.random_state)
         seed = int(random.randint(2**31 - 1))

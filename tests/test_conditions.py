@@ -12,6 +12,8 @@ from sklearn.exceptions import NotFittedError
 
 from tabgraa_sklearn import TabGRAASynthesizer, _agreement, _prediction
 from tabgraa_sklearn._reading import read_rows
+from tabgraa_sklearn._summing import columns_to_sum
+from tabgraa_sklearn._tokenizer import TableTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -332,6 +334,29 @@ def test_what_is_unknown_is_summed_over(enumerable):
         np.testing.assert_allclose(np.exp(found), sums, atol=1e-9)
 
 
+def test_what_is_summed_over_may_be_missing_and_is_limited():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "few": np.where(random.random(300) < 0.3, None, random.choice(["x", "y"], 300)),
+            "more": random.integers(0, 9, 300),
+            "many": random.normal(size=300),
+            "id": [f"user {number}" for number in range(300)],
+        }
+    )
+    codecs = TableTokenizer(column_kinds={"id": "identifier"}).fit(table).codecs_
+    known = np.array([[False, False, False, False], [True, False, False, False]])
+    known[:, 2] = True
+    order = [3, 0, 1, 2]
+    summed, combinations = columns_to_sum(known, order, codecs, 64)
+    assert summed.tolist() == [[True, True, False, True], [False, True, False, True]]
+    assert combinations.tolist() == [27, 9]
+    summed, combinations = columns_to_sum(known, order, codecs, 8)
+    assert summed.tolist() == [[True, False, False, True], [False, False, False, True]]
+    summed, _ = columns_to_sum(known, [2, 0, 1, 3], codecs, 64)  # nothing is known behind them
+    assert not summed[0].any()
+
+
 def test_rows_that_lack_different_cells_are_read_together(model, people, monkeypatch):
     """And each has what it has alone, for a target of few values and one of many."""
     holes = people.head(40).mask(np.random.default_rng(0).random((40, people.shape[1])) < 0.4)
@@ -370,6 +395,14 @@ def test_probabilities_of_numbers_and_dates_in_strings_stand_in_their_order(tiny
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert isinstance(model.predict_proba(asked, "time").columns, pd.DatetimeIndex)
+
+
+def test_tuples_and_odd_strings_are_labels(tiny):
+    cells = pd.Series([(1, 2), (3, 4), (1, 2)] * 20, dtype=object)
+    table = pd.DataFrame({"pair": cells, "text": ["a\ud800", "b", "b"] * 20})
+    model = tiny(max_epochs=1, n_rounds=0).fit(table)
+    assert set(model.predict_proba(table[["text"]], "pair").columns) == {(1, 2), (3, 4)}
+    assert set(model.predict_proba(table[["pair"]], "text").columns) == {"a\ud800", "b"}
 
 
 def test_quantiles_may_be_an_array(model, people):

@@ -399,3 +399,29 @@ def test_times_compare_whichever_way_round_pandas_knows():
     for low, high in (("plain", "arrow"), ("arrow", "plain")):
         assert Inequality(low, high).holds(frame).all()
         assert not Inequality(low, high, strict=True).holds(frame).any()
+
+
+@pytest.fixture(scope="module")
+def gaps():
+    """Between nothing and 1000 no gain is seen."""
+    random = np.random.default_rng(0)
+    gain = np.where(random.random(600) < 0.5, 0, random.integers(1000, 9000, 600))
+    table = pd.DataFrame({"gain": gain, "other": random.integers(100, 9000, 600)})
+    return make_tiny(max_epochs=1, n_rounds=0).fit(table)
+
+
+@pytest.mark.parametrize("gain", [(101, 999), 500])
+def test_what_lies_between_tokens_is_left_to_the_finished_rows(gaps, gain):
+    given = {"gain": gain, "other": (100, 990)}
+    drawn = gaps.sample(10, conditions=given, constraints=[Inequality("gain", "other")])
+    assert (drawn["gain"] <= drawn["other"]).all()
+    assert drawn["gain"].between(101, 999).all()
+
+
+def test_ranges_that_no_pair_meets_are_contradictions(gaps):
+    given = {"gain": (5000, None), "other": (None, 3000)}
+    with pytest.raises(ValueError, match=r"contradict constraints: .*\['gain', 'other'\]"):
+        gaps.sample(10, conditions=given, constraints=[Inequality("gain", "other")])
+    low = pd.DataFrame({"a": [5, 6, 7] * 30, "b": [1, 2, 3] * 30})
+    with pytest.raises(ValueError, match=r"no values that were seen in fit meet Inequality"):
+        make_tiny(max_epochs=1).fit(low).sample(5, constraints=[Inequality("a", "b")])

@@ -63,3 +63,27 @@ def test_a_state_does_not_depend_on_the_rows_beside_it(fitted):
         *_, (states, own) = read_rows(model, token_ids, orders, 64)
         *_, (some, mine) = read_rows(model, token_ids[100:103], orders[100:103], 64)
     assert torch.equal(some[mine], states[own][100:103])
+
+
+def test_rows_may_be_asked_for_different_numbers_of_columns(fitted):
+    model, token_ids, orders = asked_of(fitted, same_order=False)
+    sizes = torch.arange(len(orders)) % 4 + 1
+    ragged = orders.where(torch.arange(4) < sizes[:, None], -1)
+    with torch.inference_mode():
+        for size, (states, own) in enumerate(read_rows(model, token_ids, ragged, 64), start=1):
+            rows = sizes == size
+            wanted = model.read(token_ids[rows], orders[rows, :size])
+            torch.testing.assert_close(states[own[rows]], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_that_end_early_share_what_they_are_asked_for(fitted):
+    """Two columns alternate behind the same cell: there are two states, not one for each row."""
+    model, token_ids, orders = asked_of(fitted, same_order=True)
+    ragged = orders.repeat(1, 1).clone()
+    ragged[::2, 1] = orders[::2, 2]
+    ragged[:, 2:] = -1
+    ragged[0] = orders[0]  # one row goes on
+    same = token_ids[:1].expand_as(token_ids)
+    with torch.inference_mode():
+        levels = list(read_rows(model, same, ragged, 16))
+    assert len(levels[1][1].unique()) == 2
