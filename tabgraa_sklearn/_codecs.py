@@ -188,7 +188,9 @@ class NumberValues(Codec):
         return inside
 
     def untold(self, low: Array, high: Array) -> npt.NDArray[np.bool_]:
-        return np.ones(len(low), dtype=bool)
+        first = np.searchsorted(self.values, np.asarray(low, dtype=self.values.dtype))
+        last = np.searchsorted(self.values, np.asarray(high, dtype=self.values.dtype), "right")
+        return np.asarray(first == last)
 
 
 class Categories(Codec):

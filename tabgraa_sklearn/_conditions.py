@@ -191,7 +191,11 @@ def _untold(request: Request, tokenizer: Tokenizer) -> set[int]:
             low, high = (np.array([end]) for end in request.limits[name])
         else:
             cells = request.choices[name] if name in request.choices else given[name]
-            low = high = column.to_numbers(cells[cells.notna()])[0]
+            cells = cells[cells.notna()].drop_duplicates(ignore_index=True)
+            low = high = column.to_numbers(cells)[0]
+            back = column.from_numbers(low, np.zeros(len(low), dtype=bool))
+            if (back.astype(object) != cells.astype(object)).any():  # off the column's grid
+                found.add(number)
         if tokenizer.codecs_[number].untold(low, high).any():
             found.add(number)
     return found
@@ -609,11 +613,16 @@ def _end(column: Column, end: Any, is_low: bool) -> Any:
         return number[0]
     cell = column.from_numbers(number, np.zeros(1, dtype=bool)).iloc[0]
     if is_low and cell < end:
-        return number[0] + np.uint64(1)
+        return _after(number[0])
     if not is_low and cell > end:
         # Numbers count up from 0: below them there is nothing.
         return int(number[0]) - 1
     return number[0]
+
+
+def _after(number: np.uint64) -> Any:
+    """Give the next number; behind the last one is none of a column's."""
+    return int(number) + 1 if number == np.iinfo(np.uint64).max else number + np.uint64(1)
 
 
 def _end_of_strings(column: Column, end: Any, is_low: bool) -> Any:
@@ -636,7 +645,7 @@ def _end_of_strings(column: Column, end: Any, is_low: bool) -> Any:
     found = value(column.from_numbers(number, np.zeros(1, dtype=bool)).iloc[0])
     # Beyond an end of the column there is nothing, else the next number inside the range.
     if is_low:
-        return number[0] + np.uint64(1) if found < wanted and column.grid else number[0]
+        return _after(number[0]) if found < wanted and column.grid else number[0]
     return int(number[0]) - 1 if found > wanted and column.grid else number[0]
 
 

@@ -137,9 +137,14 @@ def meet(
                 tried, suited = tried + len(chosen), suited + int((chances > 0).sum())
             if not weigh:
                 found, places = np.ones(len(part), dtype=bool), np.arange(len(part))
-            elif request.alike and not (is_last and not constraints):
+            elif request.alike and (constraints or not is_last):
                 bound = max(bound, float(chances.max()))
-                places = np.flatnonzero(random.random(len(chances)) * bound < chances)[: len(part)]
+                places = np.flatnonzero(random.random(len(chances)) * bound < chances)
+                if is_last and len(places) < len(part):
+                    # By the same weights, but as many as are asked for.
+                    races = random.exponential(size=len(chances)) / np.maximum(chances, 1e-300)
+                    places = races.argsort()[: int((chances > 0).sum())]
+                places = places[: len(part)]
                 found = np.arange(len(part)) < len(places)
             else:
                 chances = chances.reshape(-1, candidates)

@@ -90,6 +90,17 @@ def test_a_range_within_one_cell_holds(model):
     assert prices.between(15.0, 15.02).all()
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_nothing_lies_beyond_the_last_integer(tiny, dtype):
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    cells = np.linspace(0.01, 0.99, 300) * (float(most) - float(least)) + float(least)
+    table = pd.DataFrame({"huge": np.concatenate([cells.astype(dtype), [least, most]])})
+    model = tiny(max_epochs=1, n_rounds=0).fit(table.astype(dtype))
+    for ends in ((most + 1, None), (float(most) * 2, None), (None, least - 1)):
+        with pytest.raises(ValueError, match=r"conditions\['huge'\] is impossible"):
+            model.sample(5, conditions={"huge": ends})
+
+
 def test_numbers_of_a_range_do_not_heap_at_its_ends(tiny):
     """Of a cell that the range only touches, only the share that lies inside is drawn."""
     random = np.random.default_rng(0)

@@ -425,3 +425,36 @@ def test_ranges_that_no_pair_meets_are_contradictions(gaps):
     low = pd.DataFrame({"a": [5, 6, 7] * 30, "b": [1, 2, 3] * 30})
     with pytest.raises(ValueError, match=r"no values that were seen in fit meet Inequality"):
         make_tiny(max_epochs=1).fit(low).sample(5, constraints=[Inequality("a", "b")])
+
+
+def test_a_listed_number_is_no_less_told_by_its_token_than_a_category():
+    random = np.random.default_rng(0)
+    number = random.integers(0, 150, 2000)
+    table = pd.DataFrame({"number": number, "name": [f"n{cell}" for cell in number]})
+    model = make_tiny(max_epochs=1, n_rounds=0).fit(table)
+    pairs = FixedCombinations(table)
+    drawn = model.sample(50, conditions={"number": 7}, constraints=[pairs], random_state=0)
+    assert set(drawn["name"]) == {"n7"}
+    drawn = model.sample(conditions=table[["number"]].head(80), constraints=[pairs])
+    assert drawn["name"].tolist() == table["name"].head(80).tolist()
+    few = FixedCombinations(table[table["number"] < 50])
+    for numbers in (60, [60, 61], (60, None)):
+        with pytest.raises(ValueError, match="conditions contradict constraints"):
+            model.sample(5, conditions={"number": numbers}, constraints=[few])
+
+
+def test_rows_that_meet_constraints_are_taken_however_unequal_their_odds(
+    model, monkeypatch, all_three
+):
+    """In the last round as many as are asked for, where there are."""
+    one_in_many = np.random.default_rng(0).normal(0, 6, 10**6)
+
+    def uneven(backbone, ids, *_):
+        return one_in_many[: len(ids)]
+
+    monkeypatch.setattr(_meeting, "advantage", uneven)
+    monkeypatch.setattr(_meeting, "orders_disagree", lambda *_: True)
+    given = {"grade": "a"}
+    drawn = model.sample(150, conditions=given, constraints=[all_three[1]], random_state=0)
+    assert len(drawn) == 150
+    assert all_three[1].holds(drawn).all()
