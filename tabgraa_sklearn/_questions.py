@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
@@ -226,7 +227,9 @@ class QuestionsMixin:
         codes, names = pd.factorize(present.astype(object))
         if len(names) < len(codes):
             table = pd.DataFrame(table.T).groupby(codes).sum().to_numpy().T
-        labels = pd.Index(names, name=column.name, dtype=object).infer_objects()
+        labels = pd.Index(names, name=column.name, dtype=object)
+        with contextlib.suppress(UnicodeEncodeError):  # half of a surrogate pair is no string
+            labels = labels.infer_objects()
         result = pd.DataFrame(table, columns=labels, index=index)
         try:
             ranks: Any = names

@@ -314,7 +314,7 @@ def test_prediction_agrees_with_counting(enumerable, chain):
     asked = pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 1, 0, 1]})
     table = enumerable.predict_proba(asked, "c")
     assert list(table.columns) == [0, 1]
-    np.testing.assert_allclose(table.sum(1), 1)
+    np.testing.assert_allclose(table.sum(axis=1), 1)
     counted = chain.groupby(["a", "b"])["c"].mean()
     np.testing.assert_allclose(table[1], counted, atol=0.07)
     np.testing.assert_allclose(enumerable.predict(asked, "c"), table[1])
@@ -335,7 +335,7 @@ def test_what_is_unknown_is_summed_over(enumerable):
                     exact = joint.groupby(target)["p"].sum().to_frame().T
                 else:
                     asked, exact = sums.index.to_frame(index=False), sums
-                exact = exact.div(exact.sum(1), axis=0).to_numpy()
+                exact = exact.div(exact.sum(axis=1), axis=0).to_numpy()
                 found = enumerable.predict_proba(asked, target)
                 np.testing.assert_allclose(found, exact, atol=5e-3)
     for names in (["a"], ["c"], ["a", "c"], ["b", "c"]):
@@ -410,7 +410,8 @@ def test_probabilities_of_numbers_and_dates_in_strings_stand_in_their_order(tiny
 
 def test_tuples_and_odd_strings_are_labels(tiny):
     cells = pd.Series([(1, 2), (3, 4), (1, 2)] * 20, dtype=object)
-    table = pd.DataFrame({"pair": cells, "text": ["a\ud800", "b", "b"] * 20})
+    odd = pd.Series(["a\ud800", "b", "b"] * 20, dtype=object)
+    table = pd.DataFrame({"pair": cells, "text": odd})
     model = tiny(max_epochs=1, n_rounds=0).fit(table)
     assert set(model.predict_proba(table[["text"]], "pair").columns) == {(1, 2), (3, 4)}
     assert set(model.predict_proba(table[["pair"]], "text").columns) == {"a\ud800", "b"}
@@ -485,7 +486,7 @@ def test_categories_are_predicted(model, people):
     table = model.predict_proba(rows, "twin")
     assert list(table.columns) == ["a", "b", "c"]
     assert table.index.equals(people.index)
-    np.testing.assert_allclose(table.sum(1), 1)
+    np.testing.assert_allclose(table.sum(axis=1), 1)
 
 
 def test_numbers_are_predicted_by_mean_median_and_quantiles(model, people):
