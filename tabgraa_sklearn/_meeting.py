@@ -171,9 +171,13 @@ def meet(
         if constraints and tried >= _TRIED and suited * sum(rounds) < tried:
             break  # at this rate even the last round would not find enough
     if len(pending):
+        which = ""
+        if request.cells is not None and not request.alike:
+            which = f" The first of them is given {request.cells.iloc[pending[0]].to_dict()}."
         raise ValueError(
             f"constraints {constraints} were not met for {len(pending)} of {len(request.rows)} "
             f"rows: of {tried:,} that were drawn {suited:,} met them all ({suited / tried:.2%})."
+            f"{which}"
         )
     drawn = pd.concat([frame for _, frame in met], ignore_index=True)
     places = np.concatenate([rows for rows, _ in met])

@@ -458,3 +458,10 @@ def test_rows_that_meet_constraints_are_taken_however_unequal_their_odds(
     drawn = model.sample(150, conditions=given, constraints=[all_three[1]], random_state=0)
     assert len(drawn) == 150
     assert all_three[1].holds(drawn).all()
+
+
+def test_a_row_of_cells_that_cannot_meet_a_constraint_is_told(model):
+    cells = pd.DataFrame({"city": ["Bern", "Lyon", None], "grade": ["a", "b", "c"]})
+    bern = Predicate(lambda frame: frame["city"] != "Lyon", name="not in Lyon")
+    with pytest.raises(ValueError, match=r"not in Lyon.* for 1 of 1 rows.* is given .*'Lyon'"):
+        model.sample(conditions=cells, constraints=[bern], random_state=0)
