@@ -142,17 +142,21 @@ class _TreeLayer(DynamicLayer):  # type: ignore[misc]
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
         """Write the states of one more cell of each sequence, and gather those on its path."""
-        new = torch.cat([key_states, value_states], -1)[:, :, 0]
-        start, stop = self.sequences.start, self.sequences.start + len(new)
+        new = key_states[:, :, 0], value_states[:, :, 0]  # (n_sequences, heads, size)
+        start, stop = self.sequences.start, self.sequences.start + len(key_states)
         if not self.is_initialized:
-            self.store = new.new_empty(self.sequences.n_cells, *new.shape[1:])
-            self.dtype, self.device = new.dtype, new.device
+            n_cells = self.sequences.n_cells
+            self.stores = [part.new_empty(n_cells, *part.shape[1:]) for part in new]
+            self.dtype, self.device = key_states.dtype, key_states.device
             self.is_initialized = True
-        self.store[start:stop] = new
-        own = torch.arange(start, stop, device=new.device)[:, None]
+        own = torch.arange(start, stop, device=self.device)[:, None]
         path = torch.cat([self.sequences.paths, own], 1)
-        found = self.store.index_select(0, path.flatten()).view(*path.shape, *new.shape[1:])
-        return found.transpose(1, 2).split([key_states.shape[3], value_states.shape[3]], -1)
+        found = []
+        for part, store in zip(new, self.stores, strict=True):
+            store[start:stop] = part
+            whole = store.index_select(0, path.flatten()).view(*path.shape, *part.shape[1:])
+            found.append(whole.transpose(1, 2))
+        return tuple(found)
 
 
 class TreeCache(Cache):  # type: ignore[misc]
