@@ -28,6 +28,7 @@ from .constraints import Constraint
 
 __all__ = [
     "Request",
+    "all_hold",
     "check_cells",
     "check_cells_together",
     "check_constraints",
@@ -157,6 +158,14 @@ def constrain(requests: list[Request], constraints: list[Constraint], tokenizer:
                 request.possible.append(rule)
 
 
+def all_hold(constraints: list[Constraint], frame: pd.DataFrame) -> Mask:
+    """Say which rows meet all constraints, each of which is asked on rows of its own."""
+    met = np.ones(len(frame), dtype=bool)
+    for constraint in constraints:
+        met &= np.asarray(constraint.holds(frame.copy()), dtype=bool)
+    return met
+
+
 def check_cells_together(
     cells: pd.DataFrame,
     token_ids: npt.NDArray[Any],
@@ -213,7 +222,7 @@ def _check_given(request: Request, tokenizer: Tokenizer) -> None:
     frame = tokenizer.decode(tokens, np.full((len(places), len(names)), 0.5))
     frame = replace(request, limits={}, choices={}).restore(frame, tokenizer, places)
     for constraint in known:
-        broken = ~np.asarray(constraint.holds(frame.copy()), dtype=bool)
+        broken = ~all_hold([constraint], frame)
         if broken.any():
             cells = frame[list(constraint.columns)].iloc[int(broken.argmax())].to_dict()
             raise ValueError(

@@ -12,7 +12,7 @@ import torch
 
 from ._agreement import CANDIDATES as SEVERAL
 from ._agreement import advantage, orders_disagree, probed
-from ._conditions import Request, order_for
+from ._conditions import Request, all_hold, order_for
 from ._protocols import Backbone, Tokenizer
 from ._sampling import sample_tokens
 
@@ -132,8 +132,7 @@ def meet(
             frame = None
             if constraints:
                 frame = request.restore(tokenizer.decode(ids, numbers), tokenizer, chosen)
-                holds = np.logical_and.reduce([each.holds(frame.copy()) for each in constraints])
-                chances = chances * holds
+                chances = chances * all_hold(constraints, frame)
                 tried, suited = tried + len(chosen), suited + int((chances > 0).sum())
             if not weigh:
                 found, places = np.ones(len(part), dtype=bool), np.arange(len(part))

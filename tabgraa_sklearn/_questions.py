@@ -24,6 +24,7 @@ from ._agreement import (
 )
 from ._conditions import (
     Request,
+    all_hold,
     check_cells,
     check_cells_together,
     check_constraints,
@@ -407,9 +408,7 @@ class QuestionsMixin:
                 stratified=True,
             )
             drawn = restore_cells(drawn, cells.iloc[pending], tokenizer)
-            met = np.ones(len(pending), dtype=bool)
-            for constraint in held:
-                met &= np.asarray(constraint.holds(drawn.copy()), dtype=bool)
+            met = all_hold(held, drawn)
             places.append(pending[met])
             frames.append(drawn[met])
             pending = pending[~met]
