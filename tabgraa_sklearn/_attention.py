@@ -16,7 +16,14 @@ from transformers.cache_utils import Cache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-__all__ = ["ATTENTION", "TEXT_ATTENTION", "CellCache", "TreeCache", "with_cache"]
+__all__ = [
+    "ATTENTION",
+    "TEXT_ATTENTION",
+    "CellCache",
+    "TreeCache",
+    "attend_cell",
+    "with_cache",
+]
 
 # Their names in transformers' register.
 ATTENTION = "tabgraa_slots"
@@ -114,6 +121,10 @@ class CellCache(Cache):  # type: ignore[misc]
         chosen.layers = [layer.select(index) for layer in self.layers]
         return chosen
 
+    def write(self, key_states: Tensor, value_states: Tensor, layer: int) -> None:
+        """Write the states of one more cell of each row."""
+        self.update(key_states, value_states, layer)
+
     def rewind(self, length: int) -> None:
         """Forget all but the first cells."""
         for layer in self.layers:
@@ -138,25 +149,29 @@ class _TreeLayer(DynamicLayer):  # type: ignore[misc]
 
     def get_seq_length(self) -> int:
         """Cells before those that are read now."""
-        return int(self.sequences.paths.shape[1])
+        return int(self.sequences.paths.shape[1]) - 1
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
         """Write the states of one more cell of each sequence, and gather those on its path."""
-        new = key_states[:, :, 0], value_states[:, :, 0]  # (n_sequences, heads, size)
+        self.write(key_states, value_states)
+        paths = self.sequences.paths
+        index, found = paths.flatten(), []
+        for store in self.stores:
+            whole = store.index_select(0, index).view(*paths.shape, *store.shape[1:])
+            found.append(whole.transpose(1, 2))
+        return tuple(found)
+
+    def write(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Write the states of one more cell of each sequence, (n_sequences, heads, 1, size)."""
         start, stop = self.sequences.start, self.sequences.start + len(key_states)
+        new = key_states[:, :, 0], value_states[:, :, 0]
         if not self.is_initialized:
             n_cells = self.sequences.n_cells
             self.stores = [part.new_empty(n_cells, *part.shape[1:]) for part in new]
             self.dtype, self.device = key_states.dtype, key_states.device
             self.is_initialized = True
-        own = torch.arange(start, stop, device=self.device)[:, None]
-        path = torch.cat([self.sequences.paths, own], 1)
-        found = []
         for part, store in zip(new, self.stores, strict=True):
             store[start:stop] = part
-            whole = store.index_select(0, path.flatten()).view(*path.shape, *part.shape[1:])
-            found.append(whole.transpose(1, 2))
-        return tuple(found)
 
 
 class TreeCache(Cache):  # type: ignore[misc]
@@ -185,8 +200,15 @@ class TreeCache(Cache):  # type: ignore[misc]
             The cells of each so far.
         start : int
         """
-        self.sequences.paths, self.sequences.start = paths, start
+        own = torch.arange(start, start + len(paths), device=paths.device)[:, None]
+        self.sequences.paths, self.sequences.start = torch.cat([paths, own], 1), start
         return self
+
+    def write(self, key_states: Tensor, value_states: Tensor, layer: int) -> None:
+        """Write the states of one more cell of each sequence, without looking at those before."""
+        while len(self.layers) <= layer:
+            self.layers.append(self.layer_class_to_replicate())
+        self.layers[layer].write(key_states, value_states)
 
 
 def _attention(
@@ -218,7 +240,7 @@ def _attention(
     query = query.transpose(1, 2) * (size**-0.5 if scaling is None else scaling)
     query = query.view(batch, length, sources, heads // sources, size).transpose(1, 2)
     if length == 1:
-        return _attend_cell(query[:, :, 0], key, value).reshape(batch, 1, heads, size), None
+        return attend_cell(query[:, :, 0], key, value).reshape(batch, 1, heads, size), None
     # Heads that read the same keys stand below each other: one product for all of them.
     query = query.reshape(batch, sources, -1, size)  # (batch, sources, length * shared, size)
     # A softmax over fewer than 16 numbers, or of bf16, is not vectorised on a CPU.
@@ -232,7 +254,7 @@ def _attention(
     return mixed.reshape(batch, length, heads, size), None
 
 
-def _attend_cell(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attend_cell(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention of one cell, (batch, sources, shared, head_dim).
 
     The keys are the left factor, as they lie in memory, and the softmax runs over the first

@@ -25,6 +25,7 @@ from ._attention import ATTENTION, CellCache, TreeCache, with_cache
 from ._layout import TokenLayout
 from ._protocols import Backbone
 from ._sizes import rows_per_pass
+from ._step import can_step, step
 
 __all__ = ["CompactBackbone", "compact_config"]
 
@@ -609,7 +610,14 @@ class CompactBackbone(Backbone):
         inputs = torch.cat([begin, before], 1) + F.embedding(orders, self.asked)
         return self._transform(inputs, cache)[:, -1]
 
-    def advance(self, inputs: Tensor, column: int | Tensor, cache: CellCache | TreeCache) -> Tensor:
+    def advance(
+        self,
+        inputs: Tensor,
+        column: int | Tensor,
+        cache: CellCache | TreeCache,
+        *,
+        states: bool = True,
+    ) -> Tensor:
         """State from which a column is predicted, given what `cache` has read before.
 
         Parameters
@@ -620,12 +628,17 @@ class CompactBackbone(Backbone):
             The same of all rows, or one for each.
         cache : CellCache or TreeCache
             Grows by the cell that is read now.
+        states : bool, default=True
+            False: none is asked for, and anything may be given; only the cache is to grow.
 
         Returns
         -------
         Tensor of shape (batch, width)
         """
         own = self.asked[column] if isinstance(column, int) else F.embedding(column, self.asked)
+        if can_step(self.transformer):
+            inputs = (inputs + own).to(self.transformer.wpe.weight.dtype)
+            return step(self.transformer, inputs, cache, states=states)
         return self._transform((inputs + own)[:, None], cache)[:, 0]
 
     def digits_of(self, column: int, token_ids: Tensor) -> tuple[Tensor, Tensor]:

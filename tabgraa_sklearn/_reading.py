@@ -17,7 +17,11 @@ __all__ = ["by_chunks", "cell_nats", "read_rows"]
 
 
 def read_rows(
-    model: CompactBackbone, token_ids: Tensor, orders: Tensor, at_once: int
+    model: CompactBackbone,
+    token_ids: Tensor,
+    orders: Tensor,
+    at_once: int,
+    wanted: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Read rows column by column: states from which each column is predicted, given those before.
 
@@ -35,11 +39,14 @@ def read_rows(
         rows that are asked for fewer. The cells of all but the last are read.
     at_once : int
         Sequences that go through the model together.
+    wanted : Tensor of shape (n_rows, n_asked), bool, optional
+        Of which columns the states are asked for; None: of all. Where no row wants one, only what
+        later cells need is computed.
 
     Yields
     ------
     states : Tensor of shape (n_distinct, width)
-        Repeated up to a multiple of `at_once`.
+        Repeated up to a multiple of `at_once`; zeros may stand for what is not wanted.
     own : Tensor of shape (n_rows,)
         Which of the states is each row's; anything of rows that are asked for nothing more.
     """
@@ -54,11 +61,13 @@ def read_rows(
     parted[1:] = orders[1:] != orders[:-1]
     parted[1:, 1:] |= cells[1:] != cells[:-1]
     parted = parted.cummax(1).values & there[ranked]
+    wanted = there[ranked] if wanted is None else wanted.index_select(0, ranked)
     # Always so many sequences at once.
     rooms = [-(-n // at_once) * at_once for n in parted.sum(0).tolist()]
     starts = [0, *itertools.accumulate(rooms)]
     cache = TreeCache(starts.pop())
     paths, sequence = ranked.new_empty(rooms[0], 0), torch.zeros_like(ranked)
+    tables: dict[int, Tensor] = {}
     for step, (fresh, start) in enumerate(zip(parted.T, starts, strict=True)):
         kept = fresh.nonzero()[:, 0]
         asked = _repeated(orders[kept, step], rooms[step])
@@ -66,19 +75,26 @@ def read_rows(
             inputs = model.begin.expand(len(asked), -1)
         else:
             read = token_ids.index_select(0, kept)
-            inputs = _embedded(model, read, orders[kept, step - 1], at_once)
+            inputs = _embedded(model, read, orders[kept, step - 1], at_once, tables)
             inputs = _repeated(inputs, len(asked))
             before = sequence[kept]
             own = (starts[step - 1] + before)[:, None]
             paths = _repeated(torch.cat([paths.index_select(0, before), own], 1), len(asked))
-        parts = zip(inputs.split(at_once), asked.split(at_once), paths.split(at_once), strict=True)
+        sequence = (fresh.cumsum(0) - 1).clamp_min(0)
+        asking = torch.zeros_like(asked, dtype=torch.bool)
+        asking[sequence[wanted[:, step]]] = True
+        chunks = zip(*(x.split(at_once) for x in (inputs, asked, paths, asking)), strict=True)
         states = torch.cat(
             [
-                model.advance(cells_, columns, cache.at(before_, start + number * at_once))
-                for number, (cells_, columns, before_) in enumerate(parts)
+                model.advance(
+                    cells_,
+                    columns,
+                    cache.at(before_, start + number * at_once),
+                    states=bool(asking_.any()),
+                )
+                for number, (cells_, columns, before_, asking_) in enumerate(chunks)
             ]
         )
-        sequence = (fresh.cumsum(0) - 1).clamp_min(0)
         yield states, torch.empty_like(sequence).scatter_(0, ranked, sequence)
 
 
@@ -168,15 +184,31 @@ def _lexicographic(keys: Tensor) -> Tensor:
     return ranked
 
 
-def _embedded(model: CompactBackbone, token_ids: Tensor, columns: Tensor, at_once: int) -> Tensor:
-    """Embed one cell of each row, (n_rows, width)."""
-    cells = model.begin.new_empty(len(token_ids), len(model.begin))
+def _embedded(
+    model: CompactBackbone,
+    token_ids: Tensor,
+    columns: Tensor,
+    at_once: int,
+    tables: dict[int, Tensor],
+) -> Tensor:
+    """Embed one cell of each row, (n_rows, width); `tables` keeps those of one digit."""
+    parts, places = [], []
     for column in columns.unique().tolist():
         rows = (columns == column).nonzero()[:, 0]
-        first, level = (digits[rows] for digits in model.digits_of(column, token_ids))
+        first, level = (x.index_select(0, rows) for x in model.digits_of(column, token_ids))
         embed = functools.partial(model.embed_cell, column)
-        cells[rows] = by_chunks(embed, at_once, first, level).to(cells.dtype)
-    return cells
+        if model.layout.second[column] >= 0:
+            parts.append(by_chunks(embed, at_once, first, level))
+        else:
+            if column not in tables:
+                start, stop = model.first_start[column : column + 2]
+                every = torch.arange(stop - start, device=first.device)
+                tables[column] = embed(every, torch.zeros_like(every))
+            parts.append(tables[column].index_select(0, first))
+        places.append(rows)
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat(parts).index_select(0, torch.cat(places).argsort())
 
 
 def _repeated(sequences: Tensor, wanted: int) -> Tensor:

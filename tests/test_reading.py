@@ -87,3 +87,28 @@ def test_rows_that_end_early_share_what_they_are_asked_for(fitted):
     with torch.inference_mode():
         levels = list(read_rows(model, same, ragged, 16))
     assert len(levels[1][1].unique()) == 2
+
+
+def test_states_that_nobody_wants_are_left_out(fitted, monkeypatch):
+    """The others are the same, bit for bit, and of the last layer less is computed."""
+    model, token_ids, orders = asked_of(fitted, same_order=False)
+    wanted = torch.zeros_like(orders, dtype=torch.bool)
+    wanted[:, -1] = True
+    wanted[7, 1] = True
+    asked = []
+    advance = model.advance
+
+    def counting(inputs, column, cache, *, states=True):
+        asked.append(states)
+        return advance(inputs, column, cache, states=states)
+
+    with torch.inference_mode():
+        whole = list(read_rows(model, token_ids, orders, 16))
+        monkeypatch.setattr(model, "advance", counting)
+        some = list(read_rows(model, token_ids, orders, 16, wanted))
+    for step, ((states, own), (fewer, mine)) in enumerate(zip(whole, some, strict=True)):
+        rows = wanted[:, step]
+        assert torch.equal(states[own[rows]], fewer[mine[rows]])
+    last = len(some[-1][0]) // 16
+    assert asked[-last:] == [True] * last
+    assert sum(asked[:-last]) == 1
