@@ -43,6 +43,7 @@ def distributions(
     frame: pd.DataFrame,
     target: int,
     precision: torch.dtype,
+    trials: bool,
 ) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
     """Probability of each cell of a column given the cells of each row that are there.
 
@@ -50,7 +51,8 @@ def distributions(
     proportion to those of the rows that arise, read in the order of sampling, in which the model
     knows most. Unknown columns of few values are summed over, others left out. Of a target with
     more values the distribution is read off the model behind the cells that are there, and
-    corrected by trials of 32 of them (:func:`_corrected`); what is unknown is left out.
+    corrected by trials of 32 of them (:func:`_corrected`); what is unknown is left out. Without
+    `trials` every target is read off so, and nothing corrected.
 
     Yields
     ------
@@ -67,9 +69,10 @@ def distributions(
     token_ids, known = given_tokens(frame, tokenizer, strict=False)
     token_ids, known[:, target] = np.maximum(token_ids, 0), False
     values = np.flatnonzero(~absent)
-    few = len(values) <= _FEW_VALUES or len(values) * len(order) <= _FEW_CELLS
-    read = _by_trial if few else _behind
-    summed, times = np.zeros_like(known), np.full(len(known), len(values) if few else _TRIED)
+    few = trials and (len(values) <= _FEW_VALUES or len(values) * len(order) <= _FEW_CELLS)
+    read = _by_trial if few else _behind if trials else _in_one_pass
+    n_tried = len(values) if few else _TRIED if trials else 1
+    summed, times = np.zeros_like(known), np.full(len(known), n_tried)
     if few:
         asked_for = known.copy()
         asked_for[:, target] = True
@@ -213,13 +216,13 @@ def _nats_of_trials(asked: _Asked, values: torch.Tensor) -> torch.Tensor:
     tried = asked.tried(values)
     tables = model.output_tables(model.begin.dtype)
     nats = model.begin.new_zeros(len(tried))
-    seen = torch.zeros_like(nats, dtype=torch.bool)  # whether what varies was asked for
-    for step, (states, own) in enumerate(read_rows(model, tried, orders, _BEGINNINGS)):
-        next_ = orders[:, step]
-        there = next_ >= 0
-        seen |= varied.gather(1, next_.clamp_min(0)[:, None])[:, 0] & there
-        for column in next_[seen & there].unique().tolist():  # what comes before is the same
-            rows = (seen & (next_ == column)).nonzero()[:, 0]
+    # What is asked for before anything varies is the same.
+    there = orders >= 0
+    differs = (varied.gather(1, orders.clamp_min(0)) & there).cummax(1).values & there
+    levels = read_rows(model, tried, orders, _BEGINNINGS, differs)
+    for next_, differing, (states, own) in zip(orders.T, differs.T, levels, strict=True):
+        for column in next_[differing].unique().tolist():
+            rows = (differing & (next_ == column)).nonzero()[:, 0]
             first, level = model.digits_of(column, tried)
             digits = first[rows], level[rows]
             nats[rows] += cell_nats(model, tables, column, states, own[rows], digits, _BEGINNINGS)
@@ -282,32 +285,41 @@ def _interpolated(places: torch.Tensor, heights: torch.Tensor, n: int) -> torch.
 
 def _behind(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:
     """Probability of each value of the target behind the cells that are there, corrected."""
-    device = asked.tokens.device
+    later = asked.read_later()  # else that is the order of sampling
+    for rows, shares in _in_one_pass(asked, values):
+        wrong = torch.from_numpy(later[rows]).to(shares.device)
+        if wrong.any():
+            own = torch.from_numpy(rows).to(shares.device)[wrong]
+            tokens = torch.from_numpy(values).to(shares.device)
+            shares[wrong] = _corrected(asked.of(own), tokens, shares[wrong])
+        yield rows, shares
+
+
+def _in_one_pass(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:
+    """Probability of each value of the target behind the cells that are there."""
     orders = asked.orders(last=True)
     sizes = (orders >= 0).sum(1)
+    last = torch.arange(orders.shape[1], device=orders.device) == sizes[:, None] - 1
     parts: list[torch.Tensor] = []
     own, n_states = torch.zeros_like(sizes), 0
-    levels = read_rows(asked.model, asked.tokens, orders, _BEGINNINGS)
-    for size, (states, sequence) in enumerate(levels, start=1):
-        ended = (sizes == size).nonzero()[:, 0]  # where the target was asked for
+    levels = read_rows(asked.model, asked.tokens, orders, _BEGINNINGS, last)
+    for ends, (states, sequence) in zip(last.T, levels, strict=True):
+        ended = ends.nonzero()[:, 0]  # where the target was asked for
         kept, place = sequence[ended].unique(return_inverse=True)
         own[ended] = n_states + place
         n_states += len(kept)
         parts.append(states[kept])
-    chosen = torch.from_numpy(values).to(device)
-    later = torch.from_numpy(asked.read_later()).to(device)  # else that is the order of sampling
+    chosen = torch.from_numpy(values).to(orders.device)
     at_once = 1 << min(max(_CELLS // _size(asked.codec), 1), _BEGINNINGS).bit_length() - 1
+    weights = asked.model.vocabulary.weights()
 
     def of_states(states: torch.Tensor) -> torch.Tensor:
-        return _cells(asked.model, asked.codec, states, asked.target)[:, chosen]
+        return _cells(asked.model, asked.codec, states, asked.target, weights)[:, chosen]
 
     for number, part in enumerate(torch.cat(parts).split(at_once)):
         here = (own // at_once == number).nonzero()[:, 0]
         shares = by_chunks(of_states, at_once, part)[own[here] % at_once]
         shares /= shares.sum(1, keepdim=True).clamp_min(1e-30)
-        wrong = later[here]
-        if wrong.any():
-            shares[wrong] = _corrected(asked.of(here[wrong]), chosen, shares[wrong])
         yield here.cpu().numpy(), shares
 
 
@@ -336,10 +348,16 @@ def _size(codec: Codec) -> int:
     return int(np.prod(codec.sizes))
 
 
-def _cells(model: CompactBackbone, codec: Codec, states: torch.Tensor, column: int) -> torch.Tensor:
+def _cells(
+    model: CompactBackbone,
+    codec: Codec,
+    states: torch.Tensor,
+    column: int,
+    weights: torch.Tensor,
+) -> torch.Tensor:
     """Probability of each pair of tokens, (n, n_first * n_second)."""
     rows = model.vocabulary.slot(column)
-    logits = states @ model.vocabulary.weights()[rows].T + model.vocabulary.bias[rows]
+    logits = states @ weights[rows].T + model.vocabulary.bias[rows]
     first = logits.softmax(-1)
     if len(codec.sizes) == 1:
         return first

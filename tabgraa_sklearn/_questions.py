@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 __all__ = ["QuestionsMixin", "check_parameter"]
 
+_METHODS = ("trials", "one_pass")  # of prediction
+
 _COMPLETED = 32  # times that rows which miss a constraint are completed again
 _MOST = 0.05  # as long as this share of them meets all
 
@@ -140,12 +142,14 @@ class QuestionsMixin:
         return completed[0] if n_draws == 1 else completed
 
     def predict(
-        self, X: Any, target: Hashable = None, *, statistic: Any = "mean"
+        self,
+        X: Any,
+        target: Hashable = None,
+        *,
+        statistic: Any = "mean",
+        method: str = "trials",
     ) -> npt.NDArray[Any]:
         """Predict a column from the others.
-
-        Of columns with up to eight values each is tried; of others up to 32, between which the
-        rest is interpolated, or the 16 likeliest where they have no order.
 
         Parameters
         ----------
@@ -161,6 +165,15 @@ class QuestionsMixin:
         statistic : {"mean", "median"}, float or list of float, default="mean"
             What of the distribution of a numeric column is given; floats are quantiles in
             (0, 1).
+        method : {"trials", "one_pass"}, default="trials"
+            "trials": by Bayes' rule, from how likely each row is with values of the target, in
+            the order of sampling, which the model knows best. Of columns with up to eight values
+            each is tried; of others up to 32, between which the rest is interpolated, or the 16
+            likeliest where they have no order. "one_pass": what the model says of the target once
+            it has read the cells that are there, twice (of columns with many values several
+            times) as fast. That is learnt in random orders: how near it comes depends on
+            `random_order_share` and on the table (benchmarks/RESULTS.md). For a text backbone
+            it says how values of a column that has few are tried; numbers are drawn.
 
         Returns
         -------
@@ -176,10 +189,11 @@ class QuestionsMixin:
             If `target` is unknown, an identifier or text, or had no values.
         """
         _check_statistic(statistic)
+        _check_choice("method", method, _METHODS, "predict")
         frame, number = self._check_target(X, target)
         codec, column = self._tokenizer.codecs_[number], self.schema_.columns[number]
         values, absent = codec.readings()
-        parts = self._distributions(frame, number)
+        parts = self._distributions(frame, number, method)
         if not column.has_numbers:
             best = np.empty(len(frame), dtype=np.int64)
             for rows, probabilities in parts:
@@ -199,12 +213,14 @@ class QuestionsMixin:
             return np.asarray(times).reshape(found.shape)
         return np.asarray(found)
 
-    def predict_proba(self, X: Any, target: Hashable = None) -> pd.DataFrame:
+    def predict_proba(
+        self, X: Any, target: Hashable = None, *, method: str = "trials"
+    ) -> pd.DataFrame:
         """Give the probability of each value of a column from the others.
 
         Parameters
         ----------
-        X, target
+        X, target, method
             As in :meth:`predict`.
 
         Returns
@@ -215,11 +231,12 @@ class QuestionsMixin:
             are up to 256 quantiles, and the probabilities shares of 64 draws, many of them 0.
             Computed in the precision of the fit, `precision_`.
         """
+        _check_choice("method", method, _METHODS, "predict_proba")
         frame, number = self._check_target(X, target)
         column = self.schema_.columns[number]
         values, absent = self._tokenizer.codecs_[number].readings()
         table = np.empty((len(frame), int((~absent).sum())))
-        parts = self._distributions(frame, number)
+        parts = self._distributions(frame, number, method)
         for rows, probabilities in parts:
             table[rows] = probabilities[:, ~absent]
         index = X.index if isinstance(X, pd.DataFrame) else None
@@ -500,7 +517,7 @@ class QuestionsMixin:
         return score
 
     def _distributions(
-        self, frame: pd.DataFrame, target: int
+        self, frame: pd.DataFrame, target: int, method: str
     ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
         """Give what each row says of a column, block by block."""
         return distributions(
@@ -510,6 +527,7 @@ class QuestionsMixin:
             frame,
             target,
             getattr(torch, self.precision_),
+            method == "trials",
         )
 
     def _check_sampling(

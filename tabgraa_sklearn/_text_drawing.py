@@ -149,11 +149,13 @@ def _(
     frame: Any,
     target: int,
     precision: torch.dtype,
+    trials: bool,
 ) -> Iterator[tuple[Ids, Floats]]:
     """Probability of each value of a column, given the cells of each row that are there.
 
-    Each of a list of values is tried: all that is known with it where they are few, else behind
-    what is known. Of numbers 64 are drawn, and counted with the nearest of up to 256.
+    Each of a list of values is tried: all that is known with it where they are few and `trials`
+    says so, else behind what is known. Of numbers 64 are drawn, and counted with the nearest of up
+    to 256.
     """
     backbone = with_products_in(backbone, precision)
     codec = tokenizer.codecs_[target]
@@ -164,7 +166,7 @@ def _(
         yield from _counted(backbone, codec, codes, known, order, target, precision)
         return
     values = np.flatnonzero(~absent)
-    few = len(values) <= _FEW_VALUES
+    few = trials and len(values) <= _FEW_VALUES
     step = max(_BLOCK // len(values), 1)
     sizes = known.sum(1)
     for size in np.unique(sizes).tolist():

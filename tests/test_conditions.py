@@ -322,6 +322,26 @@ def test_prediction_agrees_with_counting(enumerable, chain):
     assert marginal.iloc[0] == pytest.approx(chain.loc[chain["a"] == 1, "c"].mean(), abs=0.09)
 
 
+def test_prediction_in_one_pass_agrees_with_counting(enumerable, chain):
+    asked = pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 1, 0, 1]})
+    table = enumerable.predict_proba(asked, "c", method="one_pass")
+    np.testing.assert_allclose(table.sum(axis=1), 1)
+    counted = chain.groupby(["a", "b"])["c"].mean()
+    np.testing.assert_allclose(table[1], counted, atol=0.07)
+    np.testing.assert_allclose(enumerable.predict(asked, "c", method="one_pass"), table[1])
+    asked = pd.DataFrame({"b": [0, 0, 1, 1], "c": [0, 1, 0, 1]})
+    backwards = enumerable.predict_proba(asked, "a", method="one_pass")[1]
+    counted = chain.groupby(["b", "c"])["a"].mean()
+    np.testing.assert_allclose(backwards, counted, atol=0.12)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_other_methods_of_prediction_are_refused(enumerable, method):
+    asked = pd.DataFrame({"a": [0], "b": [1]})
+    with pytest.raises(ValueError, match=f"'method' parameter of {method} must be one of"):
+        getattr(enumerable, method)(asked, "c", method="bayes")
+
+
 def test_what_is_unknown_is_summed_over(enumerable):
     """As the probabilities of all rows have it: the questions are of one model."""
     every = pd.DataFrame(list(itertools.product([0, 1], repeat=3)), columns=list("abc"))

@@ -1,5 +1,7 @@
 """Rows that lack different cells, completed together, and predictions by Bayes' rule."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -177,6 +179,36 @@ def test_predictions_of_many_values_are_corrected_by_trials(backwards, monkeypat
     # the wrong order rules out stays so.
     assert distance < (0.05 if exact.columns.dtype.kind == "i" else before - 0.1)
     assert before > 0.5
+
+
+@pytest.mark.parametrize("target", ["group", "price"])
+def test_one_pass_reads_the_target_behind_what_is_known(fitted, target):
+    """As whole rows have it: known cells first, of each row others, then the target."""
+    rows = holes_of(make_table(40, 9), 0.2)
+    number = list(rows.columns).index(target)
+    tokens, known = given_tokens(rows, fitted._tokenizer, strict=False)
+    known[:, number] = False
+    model, codec = copy.deepcopy(fitted.model_).double().eval(), fitted._tokenizer.codecs_[number]
+    pairs = torch.cartesian_prod(*(torch.arange(size) for size in codec.sizes)).view(
+        np.prod(codec.sizes), -1
+    )
+    digits = slice(model.layout.first[number], model.layout.first[number] + pairs.shape[1])
+    wanted = np.zeros((len(rows), len(pairs)))
+    for place, (ids, there) in enumerate(zip(tokens, known, strict=True)):
+        order = known_first(there[None], fitted.column_order_)[0].tolist()
+        order.remove(number)
+        order.insert(int(there.sum()), number)
+        every = torch.from_numpy(np.maximum(ids, 0)).long().repeat(len(pairs), 1)
+        every[:, digits] = pairs
+        with torch.inference_mode():
+            wanted[place] = model(every, torch.tensor([order]))[:, number].exp().numpy()
+    wanted[:, codec.readings()[1]] = 0.0
+    wanted /= wanted.sum(1, keepdims=True)
+    found = np.zeros_like(wanted)
+    for own, probabilities in fitted._distributions(rows, number, "one_pass"):
+        found[own] = probabilities
+    assert len(np.unique(known, axis=0)) > 5
+    np.testing.assert_allclose(found, wanted, rtol=3e-2, atol=2e-3)
 
 
 def test_values_between_those_that_are_tried_are_interpolated():
