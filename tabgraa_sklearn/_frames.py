@@ -165,6 +165,8 @@ def _check_column(name: Hashable, column: pd.Series) -> None:
         column = pd.Series(dtype.categories)  # few, and they hold whatever the cells hold
         dtype = column.dtype
     if dtype == object:
+        if pd.api.types.infer_dtype(column, skipna=True) == "string":
+            return  # the usual case, told many times as fast as cell by cell
         _check_objects(name, column)
         # Decimals and floats alike: comparison, not conversion.
         infinite = column.isin([np.inf, -np.inf]).to_numpy()

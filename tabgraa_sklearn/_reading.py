@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ def read_rows(
     Yields
     ------
     states : Tensor of shape (n_distinct, width)
-        Repeated up to a multiple of `at_once`; zeros may stand for what is not wanted.
+        Repeated up to a multiple of `at_once`; none, or zeros, for what nobody wants.
     own : Tensor of shape (n_rows,)
         Which of the states is each row's; anything of rows that are asked for nothing more.
     """
@@ -64,37 +64,32 @@ def read_rows(
     wanted = there[ranked] if wanted is None else wanted.index_select(0, ranked)
     # Always so many sequences at once.
     rooms = [-(-n // at_once) * at_once for n in parted.sum(0).tolist()]
-    starts = [0, *itertools.accumulate(rooms)]
-    cache = TreeCache(starts.pop())
+    *starts, _ = itertools.accumulate(rooms, initial=0)
+    # Nothing comes behind the last cells: each lot is written over the one before.
+    strides = [at_once] * (len(rooms) - 1) + [0]
+    cache = TreeCache(starts[-1] + at_once)
     paths, sequence = ranked.new_empty(rooms[0], 0), torch.zeros_like(ranked)
     tables: dict[int, Tensor] = {}
-    for step, (fresh, start) in enumerate(zip(parted.T, starts, strict=True)):
-        kept = fresh.nonzero()[:, 0]
-        asked = _repeated(orders[kept, step], rooms[step])
-        if step == 0:
-            inputs = model.begin.expand(len(asked), -1)
-        else:
-            read = token_ids.index_select(0, kept)
-            inputs = _embedded(model, read, orders[kept, step - 1], at_once, tables)
-            inputs = _repeated(inputs, len(asked))
+    inputs: Iterable[Tensor] = itertools.repeat(model.begin.expand(at_once, -1))
+    for step, fresh in enumerate(parted.T):
+        kept = _repeated(fresh.nonzero()[:, 0], rooms[step])
+        asked = orders[kept, step]
+        if step > 0:
+            inputs = _embedded(model, token_ids, kept, orders[kept, step - 1], at_once, tables)
             before = sequence[kept]
             own = (starts[step - 1] + before)[:, None]
-            paths = _repeated(torch.cat([paths.index_select(0, before), own], 1), len(asked))
+            paths = torch.cat([paths.index_select(0, before), own], 1)
         sequence = (fresh.cumsum(0) - 1).clamp_min(0)
         asking = torch.zeros_like(asked, dtype=torch.bool)
         asking[sequence[wanted[:, step]]] = True
-        chunks = zip(*(x.split(at_once) for x in (inputs, asked, paths, asking)), strict=True)
-        states = torch.cat(
-            [
-                model.advance(
-                    cells_,
-                    columns,
-                    cache.at(before_, start + number * at_once),
-                    states=bool(asking_.any()),
-                )
-                for number, (cells_, columns, before_, asking_) in enumerate(chunks)
-            ]
-        )
+        needed = asking.view(-1, at_once).any(1).tolist()
+        chunks = zip(inputs, asked.split(at_once), paths.split(at_once), needed, strict=False)
+        places = itertools.count(starts[step], strides[step])
+        found = [
+            model.advance(cells_, columns, cache.at(before_, place), states=needed_)
+            for place, (cells_, columns, before_, needed_) in zip(places, chunks, strict=False)
+        ]
+        states = torch.cat(found) if any(needed) else found[0][:0]
         yield states, torch.empty_like(sequence).scatter_(0, ranked, sequence)
 
 
@@ -187,28 +182,32 @@ def _lexicographic(keys: Tensor) -> Tensor:
 def _embedded(
     model: CompactBackbone,
     token_ids: Tensor,
+    rows: Tensor,
     columns: Tensor,
     at_once: int,
     tables: dict[int, Tensor],
-) -> Tensor:
-    """Embed one cell of each row, (n_rows, width); `tables` keeps those of one digit."""
-    parts, places = [], []
-    for column in columns.unique().tolist():
-        rows = (columns == column).nonzero()[:, 0]
+) -> Iterator[Tensor]:
+    """Embed one cell of each of some rows, so many at once; `tables` keeps those of one digit."""
+
+    def of_column(column: int, rows: Tensor) -> Tensor:
         first, level = (x.index_select(0, rows) for x in model.digits_of(column, token_ids))
         embed = functools.partial(model.embed_cell, column)
         if model.layout.second[column] >= 0:
-            parts.append(by_chunks(embed, at_once, first, level))
-        else:
-            if column not in tables:
-                start, stop = model.first_start[column : column + 2]
-                every = torch.arange(stop - start, device=first.device)
-                tables[column] = embed(every, torch.zeros_like(every))
-            parts.append(tables[column].index_select(0, first))
-        places.append(rows)
-    if len(parts) == 1:
-        return parts[0]
-    return torch.cat(parts).index_select(0, torch.cat(places).argsort())
+            return by_chunks(embed, at_once, first, level)
+        if column not in tables:
+            start, stop = model.first_start[column : column + 2]
+            every = torch.arange(stop - start, device=first.device)
+            tables[column] = embed(every, torch.zeros_like(every))
+        return tables[column].index_select(0, first)
+
+    present = columns.unique().tolist()
+    if len(present) == 1:
+        for part in rows.split(at_once):  # together they would take fresh memory
+            yield of_column(present[0], part)
+        return
+    places = [(columns == column).nonzero()[:, 0] for column in present]
+    cells = [of_column(column, rows[at]) for column, at in zip(present, places, strict=True)]
+    yield from torch.cat(cells).index_select(0, torch.cat(places).argsort()).split(at_once)
 
 
 def _repeated(sequences: Tensor, wanted: int) -> Tensor:

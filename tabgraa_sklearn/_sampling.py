@@ -182,7 +182,7 @@ def with_products_in(backbone: Model, precision: torch.dtype) -> Model:
     """
     if precision is torch.float32:
         return backbone
-    memo: dict[int, Any] = {id(parameter): parameter for parameter in backbone.parameters()}
+    converted: dict[int, nn.Parameter] = {}
     modules = list(backbone.modules())
     tables = {id(module.weight) for module in modules if isinstance(module, nn.Embedding)}
     inner = set(backbone.transformer.modules()) if isinstance(backbone, CompactBackbone) else set()
@@ -190,6 +190,31 @@ def with_products_in(backbone: Model, precision: torch.dtype) -> Model:
         for parameter in module.parameters(recurse=False):
             product = isinstance(module, (nn.Linear, Conv1D)) and id(parameter) not in tables
             if product or module in inner:
-                converted = nn.Parameter(parameter.detach().to(precision), requires_grad=False)
-                memo[id(parameter)] = converted
-    return copy.deepcopy(backbone, memo)
+                converted[id(parameter)] = nn.Parameter(
+                    parameter.detach().to(precision), requires_grad=False
+                )
+    if isinstance(backbone, CompactBackbone):
+        return _copied(backbone, converted, {})
+    memo: dict[int, Any] = {id(parameter): parameter for parameter in backbone.parameters()}
+    return copy.deepcopy(backbone, memo | converted)
+
+
+def _copied(
+    module: nn.Module, converted: dict[int, nn.Parameter], copies: dict[int, nn.Module]
+) -> Any:
+    """Copy a tree of modules that shares everything but some parameters with the original.
+
+    A deep copy would take as long as hundreds of rows do.
+    """
+    if id(module) not in copies:
+        own = copies[id(module)] = copy.copy(module)
+        own._parameters = {
+            name: None if parameter is None else converted.get(id(parameter), parameter)
+            for name, parameter in module._parameters.items()
+        }
+        own._buffers = dict(module._buffers)
+        own._modules = {
+            name: None if child is None else _copied(child, converted, copies)
+            for name, child in module._modules.items()
+        }
+    return copies[id(module)]
