@@ -45,7 +45,7 @@ def supervised(train: pd.DataFrame, target: str, seed: int) -> Answers:
 
 def one_pass(train: pd.DataFrame, target: str, seed: int) -> Answers:
     """Fit it without rounds, more of it in random orders; predictions are read in one pass."""
-    return ours(train, target, seed, "one_pass", n_rounds=0, random_order_share=0.6)
+    return ours(train, target, seed, "one_pass", n_rounds=0, random_order_share=0.8)
 
 
 def tabular_argn(train: pd.DataFrame, target: str, seed: int) -> Answers:

@@ -41,7 +41,7 @@ NOTES = {
     "`none`, what comes after it with the others. Some ran beside other jobs, which took longer. "
     "`layers` says how many of the text model's layers were taken.",
     "conditional": "`chances` are those of the target for each row; `one pass` is a fit with "
-    '`random_order_share=0.6` and `n_rounds=0`, asked with `method="one_pass"`. Each number of '
+    '`random_order_share=0.8` and `n_rounds=0`, asked with `method="one_pass"`. Each number of '
     "cores has lines of its own.",
 }
 MACHINE = ("processor", "cores", "system", "versions", "date")

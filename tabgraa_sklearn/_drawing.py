@@ -173,11 +173,12 @@ def _follow(
     shared = len(branch.inputs) < len(rows)  # else sequence i is row i
     for step in range(branch.step, len(order)):
         column = order[step]
-        states = model.advance(inputs, column, cache)
+        given = wanted is not None and column in wanted.given
+        states = model.advance(inputs, column, cache, states=not given)
         if not shared:
             states = states[: len(rows)]
         digit = int(model.layout.first[column])
-        if wanted is not None and column in wanted.given:
+        if wanted is not None and given:
             first = wanted.tokens[rows, digit]
             two = model.layout.second[column] >= 0
             level = wanted.tokens[rows, digit + 1] if two else torch.zeros_like(first)

@@ -85,9 +85,9 @@ def test_blocks_and_what_goes_through_the_model_at_once_are_bounded(
         blocks.append(tuple(uniforms.shape))
         return draw_rows(model, uniforms, *rest)
 
-    def watch(model, inputs, *rest):
+    def watch(model, inputs, *rest, **settings):
         passes.append(len(inputs))
-        return advance(model, inputs, *rest)
+        return advance(model, inputs, *rest, **settings)
 
     monkeypatch.setattr(_sampling, "draw_rows", record)
     advance = CompactBackbone.advance
