@@ -16,6 +16,7 @@ from ._agreement import known_alone
 from ._backbone import CompactBackbone
 from ._codecs import Codec, FreshValues
 from ._conditions import given_tokens
+from ._drawing import OutputTables
 from ._protocols import Backbone, Tokenizer
 from ._reading import by_chunks, cell_nats, read_rows
 from ._sampling import Drawing
@@ -70,8 +71,9 @@ def distributions(
     token_ids, known[:, target] = np.maximum(token_ids, 0), False
     values = np.flatnonzero(~absent)
     few = trials and (len(values) <= _FEW_VALUES or len(values) * len(order) <= _FEW_CELLS)
-    read = _by_trial if few else _behind if trials else _in_one_pass
-    n_tried = len(values) if few else _TRIED if trials else 1
+    read, n_tried = _in_one_pass, 1
+    if trials:
+        read, n_tried = (_by_trial, len(values)) if few else (_corrected_behind, _TRIED)
     summed, times = np.zeros_like(known), np.full(len(known), n_tried)
     if few:
         asked_for = known.copy()
@@ -283,15 +285,14 @@ def _interpolated(places: torch.Tensor, heights: torch.Tensor, n: int) -> torch.
     return torch.lerp(heights.gather(1, left), heights.gather(1, right), share.to(heights.dtype))
 
 
-def _behind(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:
-    """Probability of each value of the target behind the cells that are there, corrected."""
-    later = asked.read_later()  # else that is the order of sampling
+def _corrected_behind(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:
+    """Correct what :func:`_in_one_pass` gives where it is not in the order of sampling."""
+    later, cells = asked.read_later(), torch.from_numpy(values).to(asked.tokens.device)
     for rows, shares in _in_one_pass(asked, values):
-        wrong = torch.from_numpy(later[rows]).to(shares.device)
+        wrong = torch.from_numpy(later[rows]).to(cells.device)
         if wrong.any():
-            own = torch.from_numpy(rows).to(shares.device)[wrong]
-            tokens = torch.from_numpy(values).to(shares.device)
-            shares[wrong] = _corrected(asked.of(own), tokens, shares[wrong])
+            own = torch.from_numpy(rows).to(cells.device)[wrong]
+            shares[wrong] = _corrected(asked.of(own), cells, shares[wrong])
         yield rows, shares
 
 
@@ -311,10 +312,10 @@ def _in_one_pass(asked: _Asked, values: npt.NDArray[np.int64]) -> Found:
         parts.append(states[kept])
     chosen = torch.from_numpy(values).to(orders.device)
     at_once = 1 << min(max(_CELLS // _size(asked.codec), 1), _BEGINNINGS).bit_length() - 1
-    weights = asked.model.vocabulary.weights()
+    tables = asked.model.output_tables(asked.model.begin.dtype)
 
     def of_states(states: torch.Tensor) -> torch.Tensor:
-        return _cells(asked.model, asked.codec, states, asked.target, weights)[:, chosen]
+        return _cells(asked.model, asked.codec, states, asked.target, tables)[:, chosen]
 
     for number, part in enumerate(torch.cat(parts).split(at_once)):
         here = (own // at_once == number).nonzero()[:, 0]
@@ -353,16 +354,15 @@ def _cells(
     codec: Codec,
     states: torch.Tensor,
     column: int,
-    weights: torch.Tensor,
+    tables: OutputTables,
 ) -> torch.Tensor:
     """Probability of each pair of tokens, (n, n_first * n_second)."""
-    rows = model.vocabulary.slot(column)
-    logits = states @ weights[rows].T + model.vocabulary.bias[rows]
-    first = logits.softmax(-1)
+    weights, bias = (part[model.vocabulary.slot(column)] for part in tables[0])
+    first = (states @ weights.T + bias).softmax(-1)
     if len(codec.sizes) == 1:
         return first
-    rows = model.level_vocabulary.slot(model.two_digit.index(column))
-    weights, bias = model.level_vocabulary.weights()[rows], model.level_vocabulary.bias[rows]
+    slot = model.level_vocabulary.slot(model.two_digit.index(column))
+    weights, bias = (part[slot] for part in tables[1])
     opens = model.opens[model.first_start[column] : model.first_start[column + 1]].tolist()
     joint = first.new_zeros(len(states), *codec.sizes)
     for token in range(codec.sizes[0]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ class QuestionsMixin:
     column_order_: list[int]
     precision_: str
     n_features_in_: int
+    random_order_share: float
     signal_: Any
     stop_reason_: str
     rounds_stop_reason_: str
@@ -155,10 +157,10 @@ class QuestionsMixin:
         ----------
         X : DataFrame or array-like
             Any columns of :meth:`fit`; that of `target`, if it is there, has no say. Missing cells
-            and missing columns have none either: those of few values (up to 64 combinations with
-            the values of a target of few values; of more than 16 columns fewer) are summed over,
-            others the model leaves out, which it has learnt less well than to sample in its order;
-            a text backbone draws.
+            and missing columns have none either: for a target of few values those of few values
+            (up to 64 combinations with the target's; of more than 16 columns fewer) are summed
+            over by "trials", others the model leaves out, which it has learnt less well than to
+            sample in its order; a text backbone draws.
         target : column name, default=None
             What is predicted (the number of the column, where an array was fitted). None: the
             last column, which is `y` where it was given to :meth:`fit`.
@@ -170,10 +172,11 @@ class QuestionsMixin:
             the order of sampling, which the model knows best. Of columns with up to eight values
             each is tried; of others up to 32, between which the rest is interpolated, or the 16
             likeliest where they have no order. "one_pass": what the model says of the target once
-            it has read the cells that are there, twice (of columns with many values several
-            times) as fast. That is learnt in random orders: how near it comes depends on
-            `random_order_share` and on the table (benchmarks/RESULTS.md). For a text backbone
-            it says how values of a column that has few are tried; numbers are drawn.
+            it has read the cells that are there, twice as fast for a target of two values, for
+            more values several times. That is learnt in random orders alone: it comes near to
+            "trials" in some tables and not in others, and how near depends on
+            `random_order_share`, too (benchmarks/RESULTS.md has Adult's income). For a text
+            backbone it says how values of a column that has few are tried; numbers are drawn.
 
         Returns
         -------
@@ -187,6 +190,11 @@ class QuestionsMixin:
             Before :meth:`fit`.
         ValueError
             If `target` is unknown, an identifier or text, or had no values.
+
+        Warns
+        -----
+        UserWarning
+            If `method` is "one_pass" and the fit has seen no random orders.
         """
         _check_statistic(statistic)
         _check_choice("method", method, _METHODS, "predict")
@@ -520,6 +528,17 @@ class QuestionsMixin:
         self, frame: pd.DataFrame, target: int, method: str
     ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
         """Give what each row says of a column, block by block."""
+        if (
+            method == "one_pass"
+            and not self.random_order_share
+            and target != self.column_order_[-1]
+        ):
+            warnings.warn(
+                "method='one_pass' reads the target behind the other columns, an order that this "
+                "model has not learnt: it was fitted with random_order_share=0. Use 'trials'.",
+                UserWarning,
+                stacklevel=3,
+            )
         return distributions(
             self.model_,
             self._tokenizer,

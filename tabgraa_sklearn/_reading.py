@@ -46,7 +46,7 @@ def read_rows(
     Yields
     ------
     states : Tensor of shape (n_distinct, width)
-        Repeated up to a multiple of `at_once`; none, or zeros, for what nobody wants.
+        Repeated up to a multiple of `at_once`; none, or anything, for what nobody wants.
     own : Tensor of shape (n_rows,)
         Which of the states is each row's; anything of rows that are asked for nothing more.
     """
@@ -189,8 +189,8 @@ def _embedded(
 ) -> Iterator[Tensor]:
     """Embed one cell of each of some rows, so many at once; `tables` keeps those of one digit."""
 
-    def of_column(column: int, rows: Tensor) -> Tensor:
-        first, level = (x.index_select(0, rows) for x in model.digits_of(column, token_ids))
+    def of_column(column: int, own: Tensor) -> Tensor:
+        first, level = (x.index_select(0, own) for x in model.digits_of(column, token_ids))
         embed = functools.partial(model.embed_cell, column)
         if model.layout.second[column] >= 0:
             return by_chunks(embed, at_once, first, level)

@@ -19,7 +19,7 @@ def can_step(transformer: nn.Module) -> bool:
     if type(transformer) is not GPTBigCodeModel:
         return False
     config: Any = transformer.config
-    return bool(config.multi_query and not config.add_cross_attention)
+    return bool(config.multi_query)
 
 
 def step(
@@ -28,7 +28,7 @@ def step(
     """Compute what ``transformer(inputs_embeds=inputs[:, None], cache=cache)`` does.
 
     On so few numbers the calls between the products take as long as these: here are only those
-    that one cell needs.
+    that one cell needs, in evaluation mode and without gradients. No hooks are called.
 
     Parameters
     ----------

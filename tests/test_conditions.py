@@ -325,6 +325,9 @@ def test_prediction_agrees_with_counting(enumerable, chain):
 def test_prediction_in_one_pass_agrees_with_counting(enumerable, chain):
     asked = pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 1, 0, 1]})
     table = enumerable.predict_proba(asked, "c", method="one_pass")
+    (rows, read), *others = enumerable._distributions(asked, 2, "one_pass")
+    assert rows.tolist() == [0, 1, 2, 3] and not others
+    np.testing.assert_array_equal(table, read[:, :2])
     np.testing.assert_allclose(table.sum(axis=1), 1)
     counted = chain.groupby(["a", "b"])["c"].mean()
     np.testing.assert_allclose(table[1], counted, atol=0.07)
@@ -333,6 +336,21 @@ def test_prediction_in_one_pass_agrees_with_counting(enumerable, chain):
     backwards = enumerable.predict_proba(asked, "a", method="one_pass")[1]
     counted = chain.groupby(["b", "c"])["a"].mean()
     np.testing.assert_allclose(backwards, counted, atol=0.12)
+    np.testing.assert_array_equal(enumerable.predict(asked, "a", method="one_pass"), backwards)
+    assert (enumerable.predict_proba(asked, "a")[1] != backwards).all()  # another way
+    assert (enumerable.predict(asked, "a") != backwards).all()
+
+
+def test_one_pass_warns_where_it_was_not_learnt(tiny):
+    table = pd.DataFrame({"a": [0, 1] * 40, "b": [0, 1, 1, 0] * 20})
+    model = tiny(random_order_share=0.0, n_rounds=0).fit(table)
+    first, last = (table.columns[number] for number in model.column_order_)
+    with pytest.warns(UserWarning, match="random_order_share=0"):
+        model.predict(table, first, method="one_pass")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(table, last, method="one_pass")
+        model.predict(table, first)
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])

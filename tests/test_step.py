@@ -27,11 +27,19 @@ def whole(transformer, inputs):
 
 
 @torch.inference_mode()
-def test_states_are_those_of_the_forward_pass(transformer):
-    inputs = torch.randn(N_ROWS, N_CELLS, 64, dtype=torch.float64)
-    cache = CellCache(N_CELLS)
-    states = [step(transformer, cells, cache, states=True) for cells in inputs.unbind(1)]
-    torch.testing.assert_close(torch.stack(states, 1), whole(transformer, inputs))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_states_are_those_of_the_forward_pass(transformer, dtype):
+    """Cell by cell the same numbers, bit for bit; of all cells at once but for rounding."""
+    transformer = transformer.to(dtype)
+    inputs = torch.randn(N_ROWS, N_CELLS, 64, dtype=dtype)
+    cache, its = CellCache(N_CELLS), CellCache(N_CELLS)
+    for cells in inputs.unbind(1):
+        states = step(transformer, cells, cache, states=True)
+        keywords = with_cache(transformer, its)
+        forward = transformer(inputs_embeds=cells[:, None], **keywords).last_hidden_state
+        assert torch.equal(states, forward[:, 0])
+    if dtype is not torch.bfloat16:
+        torch.testing.assert_close(states, whole(transformer, inputs)[:, -1])
 
 
 @torch.inference_mode()

@@ -575,25 +575,29 @@ def test_columns_are_predicted(fitted):
     assert model.predict(table.head(3)[["g"]], "n", statistic=[0.1, 0.9]).shape == (3, 2)
 
 
-def test_a_column_of_many_values_is_predicted_by_the_likelihood_of_each(gpt2):
+@pytest.mark.parametrize(("target", "method"), [("many", "trials"), ("g", "one_pass")])
+def test_a_column_is_predicted_by_the_likelihood_of_each_value(gpt2, target, method):
     """One by one, the values behind the cells that are known have these probabilities."""
     table = small_table(60).assign(many=[f"{number % 12} of a dozen" for number in range(60)])
     model = TabGRAASynthesizer(
         backbone=gpt2, max_epochs=1, n_rounds=0, random_state=0, precision="float32"
     ).fit(table)
     asked = table.dropna().head(5)
-    found = model.predict_proba(asked, "many")
-    assert found.shape == (5, 12)
-    number, codec = list(table).index("many"), model._tokenizer.codecs_[list(table).index("many")]
+    found = model.predict_proba(asked, target, method=method)
+    assert found.shape == (5, 12 if target == "many" else 2)
+    number, codec = list(table).index(target), model._tokenizer.codecs_[list(table).index(target)]
     codes = model._tokenizer.encode(asked)
     first = [column for column in model.column_order_ if column != number]
     values = codec.readings()[0].tolist()
+    wanted = found.copy()
     for value in found:
         codes[:, number] = values.index(value)
         order = torch.tensor([[*first, number]])
         with torch.no_grad():
             logs = model.model_(torch.from_numpy(codes).long(), order)[:, number]
-        np.testing.assert_allclose(found[value], logs.exp(), rtol=1e-3)
+        wanted[value] = logs.double().exp().numpy()
+    pd.testing.assert_frame_equal(found, wanted.div(wanted.sum(axis=1), axis=0), rtol=1e-3)
+    assert target == "many" or (found != model.predict_proba(asked, target)).to_numpy().all()
 
 
 def test_predictions_do_not_depend_on_what_the_rows_beside_lack(gpt2):
