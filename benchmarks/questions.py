@@ -4,14 +4,15 @@
 
 FOLDER holds ``train.csv`` (what is fitted), ``given.csv`` (cells of which rows are drawn, one for
 each), ``holes.csv`` (rows with missing cells) and ``features.csv`` (rows without the target). The
-answers go to ``drawn.csv``, ``imputed.csv`` and ``chances.csv`` beside them; the seconds are
-printed as one line of JSON. It runs in the environment that the system is installed in.
+answers go to ``drawn.csv``, ``imputed.csv`` and ``chances.csv`` beside them; the rates, of the
+median of several calls, are printed as one line of JSON. It runs in the environment that the system is installed in.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ from typing import Any
 
 import pandas as pd
 from systems import version_of
+
+REPEATS = 7  # calls of each question that are timed, the same question again
+LIMIT = 10.0  # seconds, after which no other call begins
 
 # A fitted system: rows of given cells, rows with holes, rows without the target -> answers.
 Answers = dict[str, Callable[[pd.DataFrame], pd.DataFrame]]
@@ -86,9 +90,12 @@ def main() -> None:
     for answer, question in questions.items():
         asked = pd.read_csv(folder / f"{question}.csv")
         answers[answer](asked.head(200))
-        start = time.perf_counter()
-        answered = answers[answer](asked)
-        figures[f"{answer}_rows_per_second"] = len(asked) / (time.perf_counter() - start)
+        seconds: list[float] = []
+        while len(seconds) < REPEATS and sum(seconds) < LIMIT:
+            start = time.perf_counter()
+            answered = answers[answer](asked)
+            seconds.append(time.perf_counter() - start)
+        figures[f"{answer}_rows_per_second"] = len(asked) / statistics.median(seconds)
         answered.to_csv(folder / f"{answer}.csv", index=False)
     print(json.dumps({**figures, "system_version": version_of(package)}))
 

@@ -40,7 +40,8 @@ NOTES = {
     "text_objectives": "The variants of a seed share one supervised stage: its seconds stand with "
     "`none`, what comes after it with the others. Some ran beside other jobs, which took longer. "
     "`layers` says how many of the text model's layers were taken.",
-    "conditional": "`chances` are those of the target for each row; `one pass` is a fit with "
+    "conditional": "Rates are of the median of up to seven calls, as many as begin within ten "
+    "seconds. `chances` are those of the target for each row; `one pass` is a fit with "
     '`random_order_share=0.8` and `n_rounds=0`, asked with `method="one_pass"`. Each number of '
     "cores has lines of its own.",
 }
