@@ -5,7 +5,8 @@
 FOLDER holds ``train.csv`` (what is fitted), ``given.csv`` (cells of which rows are drawn, one for
 each), ``holes.csv`` (rows with missing cells) and ``features.csv`` (rows without the target). The
 answers go to ``drawn.csv``, ``imputed.csv`` and ``chances.csv`` beside them; the rates, of the
-median of several calls, are printed as one line of JSON. It runs in the environment that the system is installed in.
+median of several calls, are printed as one line of JSON. It runs in the environment that the system
+is installed in.
 """
 
 from __future__ import annotations
