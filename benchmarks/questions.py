@@ -32,7 +32,7 @@ Answers = dict[str, Callable[[pd.DataFrame], pd.DataFrame]]
 def ours(
     train: pd.DataFrame, target: str, seed: int, method: str = "trials", **settings: Any
 ) -> Answers:
-    """Fit this package at its defaults."""
+    """Fit this package, at its defaults but for `settings`; `method` is that of predictions."""
     from tabgraa_sklearn import TabGRAASynthesizer
 
     model = TabGRAASynthesizer(random_state=seed, **settings).fit(train)

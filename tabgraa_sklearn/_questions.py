@@ -174,7 +174,7 @@ class QuestionsMixin:
             likeliest where they have no order. "one_pass": what the model says of the target once
             it has read the cells that are there, twice as fast for a target of two values, for
             more values several times. That is learnt in random orders alone: it comes near to
-            "trials" in some tables and not in others, and how near depends on
+            "trials" in some tables and not in others, least in small ones, and how near depends on
             `random_order_share`, too (benchmarks/RESULTS.md has Adult's income). For a text
             backbone it says how values of a column that has few are tried; numbers are drawn.
 

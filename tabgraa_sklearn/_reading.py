@@ -65,8 +65,6 @@ def read_rows(
     # Always so many sequences at once.
     rooms = [-(-n // at_once) * at_once for n in parted.sum(0).tolist()]
     *starts, _ = itertools.accumulate(rooms, initial=0)
-    # Nothing comes behind the last cells: each lot is written over the one before.
-    strides = [at_once] * (len(rooms) - 1) + [0]
     cache = TreeCache(starts[-1] + at_once)
     paths, sequence = ranked.new_empty(rooms[0], 0), torch.zeros_like(ranked)
     tables: dict[int, Tensor] = {}
@@ -84,10 +82,13 @@ def read_rows(
         asking[sequence[wanted[:, step]]] = True
         needed = asking.view(-1, at_once).any(1).tolist()
         chunks = zip(inputs, asked.split(at_once), paths.split(at_once), needed, strict=False)
-        places = itertools.count(starts[step], strides[step])
+        # Nothing comes behind the last cells: each lot is written over the one before.
+        stride = at_once if step + 1 < len(rooms) else 0
         found = [
-            model.advance(cells_, columns, cache.at(before_, place), states=needed_)
-            for place, (cells_, columns, before_, needed_) in zip(places, chunks, strict=False)
+            model.advance(
+                cells_, columns, cache.at(before_, starts[step] + number * stride), states=needed_
+            )
+            for number, (cells_, columns, before_, needed_) in enumerate(chunks)
         ]
         states = torch.cat(found) if any(needed) else found[0][:0]
         yield states, torch.empty_like(sequence).scatter_(0, ranked, sequence)
